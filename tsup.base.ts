@@ -8,10 +8,28 @@ const clean = ['!**/*.d.ts', '!**/*.d.ts.map', '!**/*.tsbuildinfo']
 
 /** A published package that runs in every host. */
 export function library(entry: string[]): Config {
-  return defineConfig({ entry, format: 'esm', platform: 'neutral', target: 'es2022', outDir: 'dist', dts: false, sourcemap: true, clean })
+  return defineConfig({
+    entry,
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    outDir: 'dist',
+    dts: false,
+    sourcemap: true,
+    clean,
+  })
 }
 
 /** A private program for Node. */
 export function application(entry: string[]): Config {
-  return defineConfig({ entry, format: 'esm', platform: 'node', target: 'node20', outDir: 'dist', dts: false, sourcemap: true, clean })
+  return defineConfig({
+    entry,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    outDir: 'dist',
+    dts: false,
+    sourcemap: true,
+    clean,
+  })
 }

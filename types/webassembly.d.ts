@@ -103,7 +103,9 @@ declare var TextEncoder: { new (): TextEncoder }
 interface TextDecoder {
   decode(bytes?: ArrayBufferView<ArrayBufferLike> | ArrayBufferLike, options?: { stream?: boolean }): string
 }
-declare var TextDecoder: { new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder }
+declare var TextDecoder: {
+  new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder
+}
 
 declare function structuredClone<T>(value: T): T
 declare function queueMicrotask(callback: () => void): void
