@@ -1,0 +1,123 @@
+// Packs every published package, lints the tarballs, installs them together into an empty project and uses every
+// export there: imported by plain node, and its types by tsc. Needs the build; fetches nothing.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import { workspaces } from './workspaces.mjs'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const temporary = mkdtempSync(join(tmpdir(), 'trapframe-pack-'))
+const project = join(temporary, 'project')
+mkdirSync(project)
+let failures = 0
+
+try {
+  const packages = workspaces(root).filter(({ manifest }) => !manifest.private)
+  const tarballs = packages.map(({ folder, manifest }) => pack(folder, manifest))
+  for (const [index, { folder, manifest }] of packages.entries())
+    await lint(folder, manifest, tarballs[index])
+  install(tarballs)
+  const specifiers = packages.flatMap(({ manifest }) => exportsOf(manifest))
+  importAll(specifiers)
+  checkTypes(specifiers)
+  console.log(`pack: ${packages.length} packages, ${specifiers.length} exports, ${failures} failures`)
+} finally {
+  rmSync(temporary, { recursive: true, force: true })
+}
+process.exitCode = failures > 0 ? 1 : 0
+
+function pack(folder, manifest) {
+  const output = execFileSync(
+    'npm',
+    ['pack', '--json', '--loglevel=error', '--pack-destination', temporary],
+    {
+      cwd: folder,
+      encoding: 'utf8',
+    },
+  )
+  const packed = JSON.parse(output)
+  const [{ filename, files, size }] = Array.isArray(packed) ? packed : Object.values(packed)
+  const stray = files
+    .map((file) => file.path)
+    .filter((path) => !/^(dist|src)\/|^(package\.json|README|LICENSE|CHANGELOG)/.test(path))
+  if (stray.length > 0) fail(`${manifest.name}: stray files in the tarball: ${stray.join(', ')}`)
+  console.log(`pack: ${manifest.name}: ${files.length} files, ${(size / 1024).toFixed(0)} KiB`)
+  return join(temporary, filename)
+}
+
+async function lint(folder, manifest, tarball) {
+  const bytes = readFileSync(tarball)
+  const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+  const { messages } = await publint({
+    pkgDir: folder,
+    pack: { tarball: data },
+    strict: true,
+    level: 'warning',
+  })
+  for (const message of messages) fail(`publint: ${manifest.name}: ${formatMessage(message, manifest)}`)
+  const attw = join(root, 'node_modules', '@arethetypeswrong', 'cli', 'dist', 'index.js')
+  const run = spawnSync(
+    process.execPath,
+    [attw, tarball, '--profile', 'esm-only', '--no-color', '--no-emoji'],
+    {
+      encoding: 'utf8',
+    },
+  )
+  if (run.status !== 0) fail(`attw: ${manifest.name}:\n${run.stdout}${run.stderr}`)
+}
+
+function install(tarballs) {
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  const args = ['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', ...tarballs]
+  const run = spawnSync('npm', args, { cwd: project, encoding: 'utf8' })
+  if (run.status !== 0) fail(`npm install:\n${run.stdout}${run.stderr}`)
+  // The conformance kits want the test runner of whoever uses them: here, ours.
+  symlinkSync(join(root, 'node_modules', 'vitest'), join(project, 'node_modules', 'vitest'))
+}
+
+function exportsOf(manifest) {
+  return Object.keys(manifest.exports)
+    .filter((path) => !path.endsWith('.json'))
+    .map((path) => manifest.name + path.slice(1))
+}
+
+function importAll(specifiers) {
+  for (const specifier of specifiers) {
+    const script = `const m = await import('${specifier}'); if (Object.keys(m).length === 0) throw new Error('exports nothing')`
+    const run = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+      cwd: project,
+      encoding: 'utf8',
+    })
+    if (run.status !== 0) fail(`import ${specifier}:\n${run.stderr}`)
+  }
+}
+
+/** Types as a user's project sees them: no condition of ours, no Node types, libraries checked too. */
+function checkTypes(specifiers) {
+  const kits = specifiers.filter((specifier) => specifier.endsWith('/conformance'))
+  const rest = specifiers.filter((specifier) => !kits.includes(specifier))
+  const text = rest.map((specifier, index) => `export * as m${index} from '${specifier}'\n`).join('')
+  writeFileSync(join(project, 'use.ts'), text)
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2022',
+    lib: ['es2023', 'dom'],
+    types: [],
+    strict: true,
+    noEmit: true,
+  }
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }))
+  const tsc = join(root, 'node_modules', '.bin', 'tsc')
+  const run = spawnSync(tsc, ['-p', project], { encoding: 'utf8' })
+  if (run.status !== 0) fail(`types:\n${run.stdout}${run.stderr}`)
+}
+
+function fail(message) {
+  failures++
+  console.error(message)
+}
