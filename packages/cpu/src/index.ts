@@ -1,1 +1,8 @@
-export {}
+/**
+ * The vCPU contract, the architectural state of x86-64 in its saved form, and CPUID profiles.
+ *
+ * @packageDocumentation
+ */
+export * from './contract.ts'
+export * from './vcpu-state.ts'
+export * from './cpuid.ts'

@@ -1,1 +1,15 @@
-export {}
+/**
+ * The x86-64 instruction set as data: one row per form, decoder, encoder, assembler and disassembler made from the
+ * rows, semantics over a small intermediate representation (IR), and the reference evaluator.
+ *
+ * @packageDocumentation
+ */
+export * from './state-layout.ts'
+export * from './ir/op.ts'
+export { Builder, Condition, IrError, type Label, type Local, Privilege, ProcedureTable, type Value } from './ir/builder.ts'
+export { Code } from './ir/code.ts'
+export { external, type Procedure, procedure } from './ir/procedure.ts'
+export { type Body, type Feature, type Form, form, type FormOptions, type OperandKind } from './isa/form.ts'
+export { type Binding, operandBits, Operands } from './isa/operands.ts'
+export { forms } from './isa/forms.ts'
+export * as engine from './system/engine.ts'

@@ -1,0 +1,75 @@
+/**
+ * The architectural state of an x86-64 vCPU in its neutral saved form: it belongs to the architecture, not to a
+ * backend. Numbers of up to 32 bits are numbers, wider ones bigints (unsigned).
+ */
+
+/** A segment register with its hidden part. */
+export interface SegmentState {
+  readonly selector: number
+  readonly base: bigint
+  /** Byte-granular limit, expanded when G is set. */
+  readonly limit: number
+  /**
+   * Access rights as VMX and the LAR instruction order them: bits 0-3 type, 4 S, 5-6 DPL, 7 P, 12 AVL, 13 L, 14 D/B,
+   * 15 G; bit 16 set: unusable (a null selector).
+   */
+  readonly attributes: number
+}
+
+export interface TableState {
+  readonly base: bigint
+  readonly limit: number
+}
+
+/** x87, MMX and vector state. */
+export interface FpuState {
+  readonly fcw: number
+  /** Status word with TOP in bits 11-13. */
+  readonly fsw: number
+  /** Full tag word, two bits for each physical register. */
+  readonly ftw: number
+  readonly fop: number
+  readonly fip: bigint
+  readonly fdp: bigint
+  /** Eight physical registers R0 to R7 of 10 bytes each (80 bytes). */
+  readonly registers: Uint8Array
+  readonly mxcsr: number
+  /** YMM0 to YMM15, 32 bytes each, low half the XMM register (512 bytes). */
+  readonly ymm: Uint8Array
+  readonly xcr0: bigint
+}
+
+/** Events between instructions. */
+export interface EventState {
+  /** Injected external interrupt not yet delivered, or -1. */
+  readonly pendingInterrupt: number
+  readonly nmiPending: boolean
+  readonly nmiBlocked: boolean
+  /** STI or MOV SS shadow covers the next instruction. */
+  readonly interruptShadow: boolean
+  readonly halted: boolean
+}
+
+export interface VcpuState {
+  /** RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15. */
+  readonly gpr: readonly bigint[]
+  readonly rip: bigint
+  readonly rflags: bigint
+  /** ES, CS, SS, DS, FS, GS, LDTR, TR. */
+  readonly segments: readonly SegmentState[]
+  readonly gdtr: TableState
+  readonly idtr: TableState
+  readonly cr0: bigint
+  readonly cr2: bigint
+  readonly cr3: bigint
+  readonly cr4: bigint
+  readonly cr8: number
+  /** DR0 to DR3, DR6, DR7. */
+  readonly dr: readonly bigint[]
+  /** Model-specific registers by number, EFER and the time stamp counter (0x10) among them. */
+  readonly msrs: readonly (readonly [index: number, value: bigint])[]
+  readonly fpu: FpuState
+  readonly events: EventState
+  /** Instructions retired since creation. */
+  readonly instructionsRetired: number
+}
