@@ -19,8 +19,7 @@ let failures = 0
 try {
   const packages = workspaces(root).filter(({ manifest }) => !manifest.private)
   const tarballs = packages.map(({ folder, manifest }) => pack(folder, manifest))
-  for (const [index, { folder, manifest }] of packages.entries())
-    await lint(folder, manifest, tarballs[index])
+  for (const [index, { manifest }] of packages.entries()) await lint(manifest, tarballs[index])
   install(tarballs)
   const specifiers = packages.flatMap(({ manifest }) => exportsOf(manifest))
   importAll(specifiers)
@@ -50,11 +49,10 @@ function pack(folder, manifest) {
   return join(temporary, filename)
 }
 
-async function lint(folder, manifest, tarball) {
+async function lint(manifest, tarball) {
   const bytes = readFileSync(tarball)
   const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
   const { messages } = await publint({
-    pkgDir: folder,
     pack: { tarball: data },
     strict: true,
     level: 'warning',
