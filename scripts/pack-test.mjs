@@ -20,7 +20,7 @@ try {
   const packages = workspaces(root).filter(({ manifest }) => !manifest.private)
   const tarballs = packages.map(({ folder, manifest }) => pack(folder, manifest))
   for (const [index, { manifest }] of packages.entries()) await lint(manifest, tarballs[index])
-  install(tarballs)
+  install([...tarballs, ...foreignTarballs(packages)])
   const specifiers = packages.flatMap(({ manifest }) => exportsOf(manifest))
   importAll(specifiers)
   checkTypes(specifiers)
@@ -47,6 +47,18 @@ function pack(folder, manifest) {
   if (stray.length > 0) fail(`${manifest.name}: stray files in the tarball: ${stray.join(', ')}`)
   console.log(`pack: ${manifest.name}: ${files.length} files, ${(size / 1024).toFixed(0)} KiB`)
   return join(temporary, filename)
+}
+
+/** The runtime dependencies that are not ours, packed from what is installed here, so that nothing is fetched. */
+function foreignTarballs(packages) {
+  const names = packages.flatMap(({ manifest }) => Object.keys(manifest.dependencies ?? {}))
+  const foreign = [...new Set(names)].filter((name) => !name.startsWith('@trapframe/'))
+  return foreign.map((name) => {
+    const folder = join(root, 'node_modules', name)
+    const args = ['pack', '--json', '--ignore-scripts', '--loglevel=error', '--pack-destination', temporary]
+    const output = JSON.parse(execFileSync('npm', args, { cwd: folder, encoding: 'utf8' }))
+    return join(temporary, Object.values(output)[0].filename)
+  })
 }
 
 async function lint(manifest, tarball) {

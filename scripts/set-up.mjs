@@ -16,13 +16,19 @@ const stampFile = join(root, '.cache', 'built')
 export function setUp() {
   const start = performance.now()
   requireNode()
-  if (!dependenciesAreFresh())
-    step('installing dependencies', 'npm', ['ci', '--include=dev', '--loglevel=error'])
+  if (!dependenciesAreFresh()) {
+    // `npm ci` refuses a lock file that lacks an optional package of another platform; `npm install` does not mind.
+    const quiet = ['--include=dev', '--loglevel=error', '--no-progress']
+    step('installing dependencies', 'npm', ['ci', ...quiet]) ||
+      step('installing dependencies, second way', 'npm', ['install', '--no-save', ...quiet]) ||
+      fail('the dependencies could not be installed')
+  }
   // Taken before the build: what changes while it runs is stale afterwards.
   const fingerprint = sourcesFingerprint()
   if (!buildIsFresh(fingerprint)) {
     const nx = join(root, 'node_modules', 'nx', 'dist', 'bin', 'nx.js')
-    step('building', process.execPath, [nx, 'run-many', '--target=build', '--output-style=static'])
+    const args = [nx, 'run-many', '--target=build', '--output-style=static']
+    step('building', process.execPath, args) || fail('the build failed')
     mkdirSync(dirname(stampFile), { recursive: true })
     writeFileSync(stampFile, fingerprint)
   }
@@ -95,6 +101,7 @@ function sourcesFingerprint() {
   }
 }
 
+/** Runs a command quietly; shows all it said when it fails. */
 function step(title, command, args) {
   const start = performance.now()
   process.stderr.write(`set-up: ${title} … `)
@@ -106,9 +113,10 @@ function step(title, command, args) {
     maxBuffer: 2 ** 28,
   })
   process.stderr.write(`${((performance.now() - start) / 1000).toFixed(1)} s\n`)
-  if (run.status === 0) return
-  process.stderr.write(`${run.stdout ?? ''}${run.stderr ?? ''}`)
-  fail(`${title} failed: ${run.error?.message ?? `${command} ended with status ${run.status}`}`)
+  if (run.status !== 0) {
+    process.stderr.write(`${run.stdout ?? ''}${run.stderr ?? ''}${run.error ? `${run.error.message}\n` : ''}`)
+  }
+  return run.status === 0
 }
 
 function fail(message) {
