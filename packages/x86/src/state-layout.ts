@@ -76,6 +76,14 @@ export const State = {
   mxcsr: 0x340,
   /** Current privilege level, 0 to 3. */
   cpl: 0x344,
+  /** Vector that SSE instructions raise (6: EM or no OSFXSR, 7: TS), or 0. Kept by `updateFpuAvailability`. */
+  sseUnavailable: 0x348,
+  /** Vector that x87 instructions raise (7: EM or TS), or 0. Kept by `updateFpuAvailability`. */
+  fpuUnavailable: 0x34c,
+  /** Second result of the 80-bit procedures: sign and exponent. Means nothing between instructions. */
+  f80Exponent: 0x350,
+  /** Exception and C1 bits of the x87 instruction that is being executed, at their status-word positions. i32. */
+  f80Raised: 0x358,
   /** Physical x87 registers R0 to R7, 16 bytes each: significand i64, then sign and exponent u16. MMn is the significand of Rn. */
   x87: 0x360,
   /** YMM0 to YMM15, 32 bytes each, the XMM register first. */
