@@ -11,6 +11,27 @@
  * from the general-purpose operands: r/m16 means 16 bits, r/m32 means 32 bits, `REX.W +` means 64; a 64-bit operand
  * without REX.W is a form whose default size is 64 bits in 64-bit mode (PUSH, CALL, JMP). A form with only 8-bit, or
  * without any, general operands does not look at the operand size.
+ *
+ * Encoding tokens, in the manual's order:
+ *
+ *     NP | 66 | F2 | F3    mandatory prefix; NP: none of the three. Without a token the form is found whatever these
+ *                          prefixes are (66 is then the operand size, F2 and F3 repeat or mean nothing), unless
+ *                          another form of the same opcode demands the prefix that is there.
+ *     NFx                  neither F2 nor F3 (66 is the operand size)
+ *     REX.W                demands W = 1. With a mandatory prefix: `66 REX.W 0F 6E /r`
+ *     o16 o32 o64, a16 a32 a64
+ *     0F, 0F 38, 0F 3A     opcode map; then the opcode byte, `50+rd` when its low three bits are a register
+ *     /r, /0 to /7         ModRM. The operand with a memory alternative is ModRM.rm; of register-only operands the last
+ *                          one is ModRM.rm (but CR and DR are always ModRM.reg). With /digit the register is ModRM.rm.
+ *     reg, mem             after /r or /digit: demands mod = 11 or mod != 11 where no operand tells (`NP 0F AE /5 reg`
+ *                          is LFENCE). `m…` operands demand mod != 11 and register-only operands mod = 11 by
+ *                          themselves; MOV to and from CR and DR ignores mod.
+ *     D0, C0+i             a second byte: the whole ModRM byte (`0F 01 D0`, `F3 0F 1E FA`), or with ST(i) in it
+ *     ib iw id io          immediates in the order of the operands; cb cw cd: rel8 to rel32; moffs needs no token
+ *
+ * A slot (opcode, prefix, digit) that has no form for an effective operand size is decoded as the form of the nearest
+ * size: `LLDT r/m16` alone is found with any size, `IN EAX, DX` also with REX.W. An immediate that is the first operand
+ * (PUSH) is extended to 64 bits, or to 16 or 32 with o16 or o32. `lock` forms take LOCK only when ModRM.rm is memory.
  */
 import type { Builder } from '../ir/builder.ts'
 import type { Operands } from './operands.ts'
