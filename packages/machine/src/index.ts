@@ -1,1 +1,1 @@
-export {}
+export * from './boot/index.ts'
