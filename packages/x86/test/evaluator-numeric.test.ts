@@ -100,7 +100,7 @@ function canonical(name: string, result: Type, value: Scalar): Scalar {
   if (moves) return value
   if (result === Type.f32) return isNan32(value as number) ? 0x7fc0_0000 : value
   if (result === Type.f64) return isNan64(value as bigint) ? 0x7ff8n << 48n : value
-  if (result !== Type.v128 || !/^f(32x4|64x2)\.(?!eq|ne|lt|gt|le|ge|splat)/.test(name)) return value
+  if (result !== Type.v128 || !/^f(32x4|64x2)\.(?!(eq|ne|lt|gt|le|ge|splat)$)/.test(name)) return value
   const copy = (value as Uint8Array).slice()
   const view = new DataView(copy.buffer)
   if (name.startsWith('f32x4')) for (let i = 0; i < 16; i += 4) {

@@ -113,14 +113,10 @@ const i64Binary: ((x: bigint, y: bigint) => bigint)[] = [
   (x, y) => (x << (y & 63n)) | (x >> (64n - (y & 63n))),
   (x, y) => (x >> (y & 63n)) | (x << (64n - (y & 63n))),
 ]
-/** abs and neg work on the bits and are apart. */
-const floatUnary: ((x: number) => number)[] = [
-  Math.ceil,
-  Math.floor,
-  Math.trunc,
-  roundTiesToEven,
-  Math.sqrt,
-]
+/** ceil floor trunc nearest. */
+export const floatRounding: readonly ((x: number) => number)[] = [Math.ceil, Math.floor, Math.trunc, roundTiesToEven]
+/** ceil floor trunc nearest sqrt; abs and neg work on the bits and are apart. */
+const floatUnary: readonly ((x: number) => number)[] = [...floatRounding, Math.sqrt]
 /** add sub mul div min max. Math.min and Math.max order the zeros and propagate NaN as WebAssembly does. */
 export const floatBinary: readonly ((x: number, y: number) => number)[] = [
   (x, y) => x + y,

@@ -4,7 +4,7 @@
  * through typed arrays, so the host is taken to be little-endian, as every JavaScript host is.
  */
 import { Lane } from '../ir/op.ts'
-import { floatBinary, floatCompare, type Operation } from './scalar-operations.ts'
+import { floatBinary, floatCompare, floatRounding, type Operation } from './scalar-operations.ts'
 import { f32Bits, f32Value, f64Bits, f64Value, type Scalar, truncateSaturated32 } from './value.ts'
 
 /** Vector operations by opcode. */
@@ -284,6 +284,12 @@ define(239, wideUnary(x => f64Bits(Math.sqrt(f64Value(x)))))
 floatBinary.forEach((f, index) => {
   define(228 + index, float32(f))
   define(240 + index, float64(f))
+})
+const roundings32 = [103, 104, 105, 106]
+const roundings64 = [116, 117, 122, 148]
+floatRounding.forEach((f, index) => {
+  define(roundings32[index]!, lanewiseUnary(s32, x => f32Bits(f(f32Value(x)))))
+  define(roundings64[index]!, wideUnary(x => f64Bits(f(f64Value(x)))))
 })
 // Pseudo-minimum and -maximum move bits, NaN included: pmin = y < x ? y : x.
 define(234, lanewise(s32, (x, y) => (f32Value(y) < f32Value(x) ? y : x)))
