@@ -43,12 +43,13 @@ export class GuestMemory implements LinearMemory {
     return { ram: pieces.length === 1 && this.#isRam(only!) ? Number(only!.physical) : undefined }
   }
 
-  /** One byte of code, or undefined after a fault. `'outside'`: there is no RAM. */
-  fetch(linear: bigint): number | 'outside' | undefined {
+  /** Code from `linear` to the end of its page, at most `bytes`; undefined after a fault. `'outside'`: there is no RAM. */
+  fetch(linear: bigint, bytes: number): Uint8Array | 'outside' | undefined {
     const cpl = this.#machine.state.getInt32(State.cpl, true)
-    const pieces = this.#walk(linear, 1, WalkAccess.fetch | (cpl === 3 ? WalkAccess.user : 0))
+    const inPage = Math.min(bytes, Number(PAGE_BYTES - (linear & (PAGE_BYTES - 1n))))
+    const pieces = this.#walk(linear, inPage, WalkAccess.fetch | (cpl === 3 ? WalkAccess.user : 0))
     if (!pieces) return undefined
-    return this.#isRam(pieces[0]!) ? this.#machine.ram[Number(pieces[0]!.physical)]! : 'outside'
+    return this.#isRam(pieces[0]!) ? this.#read(pieces, inPage) : 'outside'
   }
 
   #access(supervisor: boolean): number {

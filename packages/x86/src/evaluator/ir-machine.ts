@@ -125,6 +125,7 @@ export class IrMachine {
   readonly #bytes: Uint8Array
   readonly #linear: LinearMemory
   readonly #externals: ReadonlyMap<Procedure, External>
+  readonly #builder = new Builder(new ProcedureTable())
   readonly #programs = new Map<Procedure, Program>()
   /** For each place: linear address, size and privilege of the reference that was made last. */
   readonly #places: { linear: bigint; bytes: number; supervisor: boolean }[] = []
@@ -147,10 +148,9 @@ export class IrMachine {
 
   /** IR that `emit` builds, ready to be executed. */
   build(name: string, emit: (b: Builder) => void): Program {
-    const table = new ProcedureTable()
-    const b = new Builder(table)
-    emit(b)
-    return prepareProgram(name, b.code, table.list)
+    this.#builder.code.clear()
+    emit(this.#builder)
+    return prepareProgram(name, this.#builder.code, this.#builder.procedures.list)
   }
 
   /** Calls a procedure. `undefined` with `State.fault` set: it faulted. */
