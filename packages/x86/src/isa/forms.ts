@@ -2,6 +2,43 @@
  * Every instruction form that is implemented. A family of instructions is one file in `../families` that exports its
  * rows; to add a family, add its file here.
  */
+import { arithmeticForms } from '../families/arithmetic.ts'
+import { controlForms } from '../families/control.ts'
+import { flagControlForms } from '../families/flag-control.ts'
+import { moveForms } from '../families/move.ts'
+import { multiplyDivideForms } from '../families/multiply-divide.ts'
+import { noOperationForms } from '../families/no-operation.ts'
+import { shiftRotateForms } from '../families/shift-rotate.ts'
+import { stackForms } from '../families/stack.ts'
+import { stringInstructionForms } from '../families/string.ts'
+import { fpuEnvironmentForms } from '../families/fpu-environment.ts'
+import { mmxForms } from '../families/mmx.ts'
+import { sseArithmeticForms } from '../families/sse-arithmetic.ts'
+import { sseCompareForms } from '../families/sse-compare.ts'
+import { sseConvertForms } from '../families/sse-convert.ts'
+import { sseIntegerForms } from '../families/sse-integer.ts'
+import { sseMoveForms } from '../families/sse-move.ts'
+import { sseShuffleForms } from '../families/sse-shuffle.ts'
+import { xsaveForms } from '../families/xsave.ts'
 import type { Form } from './form.ts'
 
-export const forms: readonly Form[] = []
+export const forms: readonly Form[] = [
+  ...arithmeticForms,
+  ...moveForms,
+  ...multiplyDivideForms,
+  ...shiftRotateForms,
+  ...stackForms,
+  ...controlForms,
+  ...stringInstructionForms,
+  ...flagControlForms,
+  ...noOperationForms,
+  ...fpuEnvironmentForms,
+  ...mmxForms,
+  ...sseArithmeticForms,
+  ...sseCompareForms,
+  ...sseConvertForms,
+  ...sseIntegerForms,
+  ...sseMoveForms,
+  ...sseShuffleForms,
+  ...xsaveForms,
+]

@@ -157,10 +157,24 @@ export class Operands {
       then?.(old, result)
       return
     }
+    this.modifyMemory(bits, this.address(), compute, then)
+  }
+
+  /**
+   * `modify` of memory at a linear address that is not simply the operand's (bit strings).
+   * @param atomic - with or without LOCK (XCHG)
+   */
+  modifyMemory(
+    bits: number,
+    address: Value,
+    compute: (old: Value) => Value,
+    then?: (old: Value, result: Value) => void,
+    atomic: boolean = this.lock,
+  ): void {
+    const b = this.#b
     const access = accessOfBits[bits]!
-    const address = this.address()
     const reference = b.guestRef(access, address)
-    if (!this.lock) {
+    if (!atomic) {
       const old = b.refLoad(access, reference)
       const result = b.truncate(bits, compute(old))
       b.refStore(access, reference, result, address)

@@ -24,3 +24,16 @@ export const flushPage: Procedure = external('flushPage', { parameters: [i64] })
 
 /** CPL, CS.L/D, CR0, CR4 or EFER changed: the engine chooses its tables anew. The TLB is not flushed by this. */
 export const modeChanged: Procedure = external('modeChanged', {})
+
+/**
+ * Where plain RAM for a linear address lies, as an absolute i32 address (`hostLoad`) that is valid to the end
+ * of the address's 4 KiB page until anything else of the guest's memory is accessed; or 0 where there is none: not
+ * mapped, not permitted at the current privilege, a device, a page under watch. Never faults, never exits. (address)
+ */
+export const spanForRead: Procedure = external('spanForRead', { parameters: [i64], result: i32 })
+
+/**
+ * As `spanForRead` for bytes that will be written. The page has been marked dirty; pages with decoded or translated
+ * code give 0. A span for reading that was asked for before stays valid.
+ */
+export const spanForWrite: Procedure = external('spanForWrite', { parameters: [i64], result: i32 })
