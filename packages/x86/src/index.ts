@@ -15,6 +15,7 @@ export { createDecoder, Decoded, DecodeFailure, type Decoder, HIGH_BYTE, Repeat 
 export { type Encoding, encodingOf, FormError, type Immediate, type Role } from './isa/encoding.ts'
 export { forms } from './isa/forms.ts'
 export * as engine from './system/engine.ts'
+export * as system from './system/procedures.ts'
 export { bindDecoded } from './isa/bound-operands.ts'
 export { conditionHolds, readArithmeticFlags, writeArithmeticFlags } from './evaluator/arithmetic-flags.ts'
 export { createEvaluator, Evaluator, type EvaluatorCpuidEntry, type EvaluatorOptions, type StepResult } from './evaluator/evaluator.ts'

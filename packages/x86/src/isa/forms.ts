@@ -20,6 +20,10 @@ import { sseIntegerForms } from '../families/sse-integer.ts'
 import { sseMoveForms } from '../families/sse-move.ts'
 import { sseShuffleForms } from '../families/sse-shuffle.ts'
 import { xsaveForms } from '../families/xsave.ts'
+import { systemPortForms } from '../families/system-port.ts'
+import { systemRegisterForms } from '../families/system-registers.ts'
+import { systemSegmentForms } from '../families/system-segments.ts'
+import { systemTransferForms } from '../families/system-transfer.ts'
 import type { Form } from './form.ts'
 
 export const forms: readonly Form[] = [
@@ -41,4 +45,8 @@ export const forms: readonly Form[] = [
   ...sseMoveForms,
   ...sseShuffleForms,
   ...xsaveForms,
+  ...systemPortForms,
+  ...systemRegisterForms,
+  ...systemSegmentForms,
+  ...systemTransferForms,
 ]
