@@ -221,7 +221,7 @@ describe('error: what compiled code would do wrong silently', () => {
     ).toThrow('outside its region')
   })
 
-  test('a local that is read before it is set, division by zero, an endless procedure without faults that faults', () => {
+  test('a local that is read before it is set, division by zero, a procedure without faults that faults', () => {
     const m = machine()
     expect(() => m.run(m.build('unset', b => b.set(b.local(i32), b.get(b.local(i32)))))).toThrow('before it is set')
     expect(() => m.run(m.build('divide', b => b.i32.divU(b.const32(1), b.stateLoad(Access.i32, State.gpr))))).toThrow('would trap')

@@ -12,7 +12,7 @@ import { forms as allForms } from '../isa/forms.ts'
 import { Operands } from '../isa/operands.ts'
 import { Fault, Flag, MAX_CPUID_ENTRIES, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
 import { deliverException, deliverInterrupt, EventKind, singleStepTrap } from '../system/deliver.ts'
-import { flushPage, flushTranslations, modeChanged, timeStamp } from '../system/engine.ts'
+import { flushPage, flushTranslations, modeChanged, spanForRead, spanForWrite, timeStamp } from '../system/engine.ts'
 import { ExitReason } from '../system/exit-reason.ts'
 import { GuestMemory, physicalAccess } from './guest-memory.ts'
 import { type End, IrMachine } from './ir-machine.ts'
@@ -69,6 +69,8 @@ export class Evaluator {
           [flushTranslations, () => undefined],
           [flushPage, () => undefined],
           [modeChanged, () => undefined],
+          [spanForRead, linear => memory!.span(linear as bigint, false)],
+          [spanForWrite, linear => memory!.span(linear as bigint, true)],
         ]),
     )
     this.#memory = memory!
@@ -164,7 +166,10 @@ export class Evaluator {
     state.setInt32(State.interruptShadow, 0, true)
     state.setInt32(State.fault, Fault.none, true)
     state.setInt32(State.replayPosition, 0, true)
+    const budget = state.getBigInt64(State.budget, true)
     const end = this.#machine.run(program, { thisRip: rip, nextRip })
+    // A repeated string instruction charges all its iterations but one itself.
+    this.#retired += budget - state.getBigInt64(State.budget, true)
     if (end.kind === 'fault') {
       const result = this.#faulted(rip)
       if (result !== 'next') state.setInt32(State.interruptShadow, shadow, true)

@@ -3,7 +3,7 @@
  * faults before it touches anything, and goes to RAM or, where there is none, to the driver by the replay protocol.
  */
 import type { Procedure } from '../ir/procedure.ts'
-import { State } from '../state-layout.ts'
+import { Fault, State } from '../state-layout.ts'
 import { physicalCompareExchange, physicalLoad } from '../system/engine.ts'
 import { deviceRead, deviceWrite } from '../system/exit.ts'
 import { pageWalk, WalkAccess } from '../system/page-walk.ts'
@@ -50,6 +50,21 @@ export class GuestMemory implements LinearMemory {
     const pieces = this.#walk(linear, inPage, WalkAccess.fetch | (cpl === 3 ? WalkAccess.user : 0))
     if (!pieces) return undefined
     return this.#isRam(pieces[0]!) ? this.#read(pieces, inPage) : 'outside'
+  }
+
+  /** Address of plain RAM for a linear address, 0 where there is none; without faults. See `spanForRead`. */
+  span(linear: bigint, write: boolean): number {
+    const { state } = this.#machine
+    const kept = new Uint8Array(state.buffer, state.byteOffset + State.fault, 16).slice()
+    const cr2 = state.getBigUint64(State.cr2, true)
+    const pieces = this.#walk(linear, 1, this.#access(false) | (write ? WalkAccess.write : 0))
+    if (!pieces) {
+      new Uint8Array(state.buffer, state.byteOffset + State.fault, 16).set(kept)
+      state.setInt32(State.fault, Fault.none, true)
+      state.setBigUint64(State.cr2, cr2, true)
+      return 0
+    }
+    return this.#isRam(pieces[0]!) ? this.#machine.ramAddress(Number(pieces[0]!.physical)) : 0
   }
 
   #access(supervisor: boolean): number {

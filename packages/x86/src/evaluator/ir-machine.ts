@@ -2,8 +2,8 @@
  * Executes IR as it stands, one operation after the other. It owns the engine's memory: the vCPU state, two places for
  * references to guest memory that are no plain RAM, and guest RAM, in one buffer with addresses as WebAssembly has them.
  *
- * What it checks beyond the specification of each operation, because compiled code would go wrong silently: a local is
- * set before it is read, a procedure that is declared without faults has none, and nothing loops for ever.
+ * What it checks beyond the specification of each operation, because compiled code would go wrong silently: a local of
+ * an instruction is set before it is read, a procedure that is declared without faults has none, and nothing loops for ever.
  */
 import { Builder, ProcedureTable, type Value } from '../ir/builder.ts'
 import { Access, accessBytes, Op, Type } from '../ir/op.ts'
@@ -53,6 +53,7 @@ const PLACES = 2
 const RAM_BASE = 0x1_0000
 /** More operations than any instruction needs (a REP string instruction of 2^20 iterations has fewer). */
 const MAX_OPERATIONS = 100_000_000
+const nowhere: InstructionPlace = { thisRip: 0n, nextRip: 0n }
 const next: End = { kind: 'next' }
 const fault: End = { kind: 'fault' }
 const branch: End = { kind: 'branch' }
@@ -180,7 +181,7 @@ export class IrMachine {
   }
 
   /** Executes the program of an instruction. */
-  run(program: Program, place?: InstructionPlace): End {
+  run(program: Program, place: InstructionPlace = nowhere): End {
     this.#operations = 0
     return this.#execute(program, [], place)
   }
@@ -196,7 +197,9 @@ export class IrMachine {
     const { op, aux, a, b, c, length, type } = program
     const { state } = this
     const values: Scalar[] = new Array(length)
-    const locals: (Scalar | undefined)[] = new Array(program.localCount).fill(undefined)
+    // Locals of a procedure start at zero, as those of a WebAssembly function. An instruction's may share a function
+    // with other instructions and must be set first.
+    const locals: (Scalar | undefined)[] = program.locals.map(type => (place ? undefined : zeros[type]!))
     const at = (index: number): Scalar => values[index]!
     const address = (index: number): number => (values[index] as number) >>> 0
 
@@ -415,9 +418,14 @@ export class IrMachine {
   #refer(linear: bigint, bytes: number, supervisor: boolean, place: number): number | undefined {
     const found = this.#linear.reference(linear, bytes, supervisor)
     if (!found) return undefined
-    if (found.ram !== undefined) return (RAM_BASE + found.ram) | 0
+    if (found.ram !== undefined) return this.ramAddress(found.ram)
     this.#places[place] = { linear, bytes, supervisor }
     return PLACES_BASE + place * PLACE_BYTES
+  }
+
+  /** The address of an offset in RAM, as IR sees it. */
+  ramAddress(offset: number): number {
+    return (RAM_BASE + offset) | 0
   }
 
   #place(reference: number): { linear: bigint; bytes: number; supervisor: boolean } | undefined {

@@ -19,7 +19,8 @@ export interface Program {
   readonly c: Int32Array
   readonly extra: readonly number[]
   readonly pool: readonly Uint8Array[]
-  readonly localCount: number
+  /** Types of the locals. */
+  readonly locals: readonly Type[]
   /** Procedures by the numbers of `Op.call`. */
   readonly procedures: readonly Procedure[]
   /** For `if`: where a false condition goes on (behind `else` or `end`). For `else`: behind `end`. */
@@ -84,7 +85,7 @@ export function prepareProgram(name: string, code: Code, procedures: readonly Pr
     c: code.c.slice(0, length),
     extra: code.extra.slice(),
     pool: code.pool.slice(),
-    localCount: code.locals.length,
+    locals: code.locals.slice(),
     procedures,
     skip: new Int32Array(length).fill(-1),
     target: new Int32Array(code.labels).fill(-1),
