@@ -14,11 +14,20 @@ export { type Binding, operandBits, Operands } from './isa/operands.ts'
 export { createDecoder, Decoded, DecodeFailure, type Decoder, HIGH_BYTE, Repeat } from './isa/decoder.ts'
 export { type Encoding, encodingOf, FormError, type Immediate, type Role } from './isa/encoding.ts'
 export { forms } from './isa/forms.ts'
+export {
+  EncodeError,
+  type EncodeOperand,
+  type EncodeOptions,
+  encodeForm,
+  type MemoryOperand,
+  type OperandShape,
+  operandShapes,
+  type RegisterClass,
+} from './isa/encoder.ts'
+export { assemble, type Assembled, type AssembledElf, assembleElf, type AssembleOptions } from './assembler/assemble.ts'
+export { AssemblerError } from './assembler/error.ts'
+export type { Section } from './assembler/layout.ts'
 export * as engine from './system/engine.ts'
-export { ExitReason } from './system/exit-reason.ts'
-export { deliverException, deliverInterrupt, EventKind, singleStepTrap } from './system/deliver.ts'
-export { deviceRead, deviceWrite } from './system/exit.ts'
-export { pageWalk, PHYSICAL_ADDRESS_BITS, WalkAccess } from './system/page-walk.ts'
 export * as system from './system/procedures.ts'
 export { bindDecoded } from './isa/bound-operands.ts'
 export { conditionHolds, readArithmeticFlags, writeArithmeticFlags } from './evaluator/arithmetic-flags.ts'

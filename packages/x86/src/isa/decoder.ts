@@ -188,9 +188,7 @@ class TableDecoder implements Decoder {
       } else slot = 0x100 | byte
     } else if (byte === 0x90 && (rex & 1) !== 0) slot = XCHG_SLOT
     const opcode = slot
-    const decodeTable = mode64
-      ? this.#table64
-      : (this.#table32 ??= new DecodeTable(this.#table, 32, this.#features))
+    const decodeTable = mode64 ? this.#table64 : this.#narrowTable()
     const entry = decodeTable.slots[slot]!
     if (entry < 0) return refuse(position - start, available)
 
@@ -432,6 +430,11 @@ class TableDecoder implements Decoder {
     out.lock = lock
     out.repeat = (flags & FormFlag.string) !== 0 ? repeat : Repeat.none
     return length
+  }
+
+  #narrowTable(): DecodeTable {
+    this.#table32 ??= new DecodeTable(this.#table, 32, this.#features)
+    return this.#table32
   }
 }
 

@@ -67,28 +67,27 @@ export function encodeForm(
   options: EncodeOptions = {},
 ): Uint8Array {
   const encoding = encodingOf(form)
-  const fail = (problem: string): never => {
+  const fail: (problem: string) => never = (problem) => {
     throw new EncodeError(form, problem)
   }
   if (encoding.vex) fail('VEX encodings cannot be encoded yet')
   let rex = encoding.w ? 0x48 : 0
-  let reg = encoding.digit >= 0 ? encoding.digit : 0
-  let rm = encoding.rmDigit >= 0 ? encoding.rmDigit : 0
+  let reg = Math.max(encoding.digit, 0)
+  let rm = Math.max(encoding.rmDigit, 0)
   let opcodeRegister = 0
   let memory: MemoryOperand | undefined
   let noRex = false
 
-  form.operands.forEach((kind, index) => {
+  for (const [index, kind] of form.operands.entries()) {
     const role = encoding.roles[index]!
-    if (role !== 'rm' && role !== 'reg' && role !== 'opcode' && role !== 'moffs') return
+    if (role !== 'rm' && role !== 'reg' && role !== 'opcode' && role !== 'moffs') continue
     const operand = operands[index]
     if (typeof operand === 'object') {
       if (!takesMemory(kind) && role !== 'moffs') fail(`operand ${index + 1} cannot be memory`)
       memory = operand
-      return
+      continue
     }
-    if (typeof operand !== 'number')
-      return fail(`operand ${index + 1} must be ${describe(kind)}, not ${operand}`)
+    if (typeof operand !== 'number') fail(`operand ${index + 1} must be ${describe(kind)}, not ${operand}`)
     if (isMemoryKind(kind) || role === 'moffs') fail(`operand ${index + 1} must be memory`)
     const { count, byte } = registerClass(kind)
     let register = operand
@@ -112,7 +111,7 @@ export function encodeForm(
       opcodeRegister = register & 7
       if (extended) rex |= 0x41
     }
-  })
+  }
   if (memory && encoding.roles.includes('rm') && encoding.mod === 'register') fail('no memory operand')
   if (options.lock && !(form.options.lock && memory)) fail('takes no LOCK prefix here')
   if (options.repeat && !form.options.string) fail('takes no repeat prefix')

@@ -151,7 +151,7 @@ export function encodingOf(form: Form): Encoding {
 const isHexByte = (token: string): boolean => token.length === 2 && /^[0-9A-F]{2}$/.test(token)
 
 function parse(form: Form): Encoding {
-  const fail = (problem: string): never => {
+  const fail: (problem: string) => never = (problem) => {
     throw new FormError(form, problem)
   }
   const { operands } = form
@@ -332,23 +332,23 @@ function parse(form: Form): Encoding {
     else if (!first.startsWith('rel') && !first.startsWith('ptr')) width = operandBits(first) || 64
   }
   const truncateBits = Math.min(width, 64)
-  operands.forEach((kind, operand) => {
+  for (const [operand, kind] of operands.entries()) {
     if (kind === 'ptr16:16' || kind === 'ptr16:32') {
       immediates.push({ operand, bytes: kind === 'ptr16:16' ? 2 : 4, signed: false, truncateBits: 64 })
       immediates.push({ operand, bytes: 2, signed: false, truncateBits: 64 })
     } else if (kind.startsWith('imm')) {
       const bytes = immediateBytes.shift()
-      if (bytes === undefined) return fail(`no immediate bytes for ${kind}`)
-      if (bytes * 8 !== Number.parseInt(kind.slice(3))) fail(`${kind} in ${bytes} bytes`)
+      if (bytes === undefined) fail(`no immediate bytes for ${kind}`)
+      if (bytes * 8 !== Number.parseInt(kind.slice(3), 10)) fail(`${kind} in ${bytes} bytes`)
       immediates.push({ operand, bytes, signed: kind.endsWith('s'), truncateBits })
     }
-  })
+  }
   // Bytes that no operand tells, such as the 0A of AAM: read and ignored.
   for (const bytes of immediateBytes) immediates.push({ operand: -1, bytes, signed: false, truncateBits: 64 })
   if (immediates.length > 2) fail('more than two immediates')
   const relative = operands.find((kind) => kind.startsWith('rel'))
   if ((relative === undefined) !== (relativeBytes === 0)) fail('relative operand and cb, cw, cd do not agree')
-  if (relative !== undefined && Number.parseInt(relative.slice(3)) !== relativeBytes * 8)
+  if (relative !== undefined && Number.parseInt(relative.slice(3), 10) !== relativeBytes * 8)
     fail(`${relative} in ${relativeBytes} bytes`)
 
   // Operand size.
@@ -362,7 +362,7 @@ function parse(form: Form): Encoding {
   else if (explicitSize !== 0) {
     sizes = sizeBit[explicitSize]
     size16 = explicitSize === 16
-  } else if (general.length > 0) {
+  } else if (general.length > 0 && first !== 'Sreg') {
     const bits = general[0]!
     if (vector || prefix === '66' || prefix === 'NP') {
       // 66 belongs to the opcode here: only W is left to tell 32 from 64.

@@ -1,0 +1,97 @@
+/**
+ * Names of instructions: which forms a mnemonic in a source text may mean. Forms have one name each; the manual's other
+ * names for the same encoding (JZ for JE) and the usual names of assemblers are here, for assembler and disassembler.
+ */
+import type { Form } from '../isa/form.ts'
+
+const conditionGroups = [
+  ['O'],
+  ['NO'],
+  ['B', 'C', 'NAE'],
+  ['AE', 'NB', 'NC'],
+  ['E', 'Z'],
+  ['NE', 'NZ'],
+  ['BE', 'NA'],
+  ['A', 'NBE'],
+  ['S'],
+  ['NS'],
+  ['P', 'PE'],
+  ['NP', 'PO'],
+  ['L', 'NGE'],
+  ['GE', 'NL'],
+  ['LE', 'NG'],
+  ['G', 'NLE'],
+]
+
+/** Other names, both ways. */
+const synonyms: readonly (readonly string[])[] = [
+  ['SHL', 'SAL'],
+  ['FWAIT', 'WAIT'],
+  ['XLATB', 'XLAT'],
+  ['RET', 'RETN'],
+  ['RETF', 'LRET'],
+  ['LOOPE', 'LOOPZ'],
+  ['LOOPNE', 'LOOPNZ'],
+  ['INT1', 'ICEBP'],
+  ['PUSHF', 'PUSHFQ'],
+  ['POPF', 'POPFQ'],
+  ['JRCXZ', 'JECXZ'],
+  ['MOV', 'MOVABS'],
+  ['LEAVE', 'LEAVEQ'],
+  ['CALL', 'LCALL'],
+  ['JMP', 'LJMP'],
+  ['SYSRET', 'SYSRETL'],
+]
+
+/** CMPEQPS is CMPPS with an immediate. */
+const comparisons = ['EQ', 'LT', 'LE', 'UNORD', 'NEQ', 'NLT', 'NLE', 'ORD']
+
+/** x87 instructions that are FWAIT and another instruction. */
+export const waiting: Readonly<Record<string, string>> = {
+  FINIT: 'FNINIT',
+  FSTCW: 'FNSTCW',
+  FSTSW: 'FNSTSW',
+  FCLEX: 'FNCLEX',
+  FSAVE: 'FNSAVE',
+  FSTENV: 'FNSTENV',
+}
+
+export interface Meaning {
+  readonly forms: readonly Form[]
+  /** An immediate that the mnemonic stands for, after the operands. */
+  readonly immediate?: number
+}
+
+const indexes = new WeakMap<readonly Form[], Map<string, Form[]>>()
+
+function indexOf(forms: readonly Form[]): Map<string, Form[]> {
+  let index = indexes.get(forms)
+  if (index) return index
+  index = new Map<string, Form[]>()
+  const put = (name: string, form: Form): void => {
+    const list = index!.get(name)
+    if (!list) index!.set(name, [form])
+    else if (!list.includes(form)) list.push(form)
+  }
+  for (const form of forms) {
+    const { mnemonic } = form
+    put(mnemonic, form)
+    const conditional = /^(J|SET|CMOV)(N?[A-Z]E?)$/.exec(mnemonic)
+    const group = conditional && conditionGroups.find((names) => names.includes(conditional[2]!))
+    for (const name of group ?? []) put(conditional![1] + name, form)
+    for (const names of synonyms) if (names.includes(mnemonic)) for (const name of names) put(name, form)
+  }
+  indexes.set(forms, index)
+  return index
+}
+
+/** What a mnemonic (upper case) may mean, or undefined. */
+export function meaningOf(forms: readonly Form[], mnemonic: string): Meaning | undefined {
+  const index = indexOf(forms)
+  const direct = index.get(mnemonic)
+  if (direct) return { forms: direct }
+  const comparison = /^CMP(EQ|LT|LE|UNORD|NEQ|NLT|NLE|ORD)(PS|PD|SS|SD)$/.exec(mnemonic)
+  const compared = comparison && index.get(`CMP${comparison[2]}`)
+  if (compared) return { forms: compared, immediate: comparisons.indexOf(comparison[1]!) }
+  return undefined
+}
