@@ -1,7 +1,7 @@
 /**
  * Data movement among general registers and memory (SDM volume 2: MOV MOVZX MOVSX MOVSXD MOVBE LEA XCHG XADD CMPXCHG
  * BSWAP CMOVcc SETcc, CBW and CWD with their wider relatives, XLAT, LAHF and SAHF). Segment, control and debug
- * registers are loaded elsewhere; CMPXCHG8B and 16B are in compare-exchange-wide.ts.
+ * registers are loaded elsewhere; CMPXCHG8B and 16B are in compare-exchange.ts.
  *
  * Where silicon differs from the manual's pseudocode, silicon is followed: a CMPXCHG of registers that fails leaves the
  * destination, upper half too, alone; BSWAP of 16 bits gives zero.

@@ -3,6 +3,9 @@
  * rows; to add a family, add its file here.
  */
 import { arithmeticForms } from '../families/arithmetic.ts'
+import { bitForms } from '../families/bit.ts'
+import { bitManipulationForms } from '../families/bit-manipulation.ts'
+import { compareExchangeForms } from '../families/compare-exchange.ts'
 import { controlForms } from '../families/control.ts'
 import { flagControlForms } from '../families/flag-control.ts'
 import { moveForms } from '../families/move.ts'
@@ -29,6 +32,9 @@ import type { Form } from './form.ts'
 export const forms: readonly Form[] = [
   ...arithmeticForms,
   ...moveForms,
+  ...compareExchangeForms,
+  ...bitForms,
+  ...bitManipulationForms,
   ...multiplyDivideForms,
   ...shiftRotateForms,
   ...stackForms,
