@@ -6,3 +6,6 @@
 export * from './contract.ts'
 export * from './vcpu-state.ts'
 export * from './cpuid.ts'
+export * from './cpuid-feature.ts'
+export * from './cpu-profile.ts'
+export * from './platform-state.ts'
