@@ -1,0 +1,366 @@
+/**
+ * Decodes blocks of guest code into records for the interpreter, and forgets them when their page is written.
+ *
+ * A block is straight-line code inside one page, ended by a transfer of control, the end of the page, or
+ * MAX_BLOCK_INSTRUCTIONS; not-taken conditional branches do not end it. An instruction that crosses into the next page
+ * is a block of its own behind a guard record, which belongs to both pages.
+ *
+ * Records are never overwritten while they may be running: dropping a block turns each record into a `resync` record,
+ * and when the arena is full everything is dropped and allocation goes on in its other half.
+ */
+import { PAGE_FLAGS_OFFSET, PageFlag, RAM_OFFSET } from '@trapframe/memory'
+import type { GuestMemory } from '@trapframe/memory'
+import { Decoded, DecodeFailure, type Decoder, type Form, HIGH_BYTE, State } from '@trapframe/x86'
+import { blockTableSlot } from './engine/code-lookup.ts'
+import { ARENA_END, ARENA_OFFSET, BLOCK_TABLE_ENTRIES, BLOCK_TABLE_OFFSET, Handler, MAX_BLOCK_INSTRUCTIONS, MAX_VCPUS, RECORD_BYTES, RecordField } from './engine/layout.ts'
+import { segmentSlot } from './interpreter/record-binding.ts'
+import { Variant, VARIANTS_PER_FORM } from './interpreter/variants.ts'
+
+interface Block {
+  readonly host: number
+  readonly record: number
+  /** Records, the closing chain included. */
+  readonly count: number
+  /** Pages (by number) that the block has bytes in. */
+  readonly pages: readonly number[]
+}
+
+/** What the cache needs to know of each form, taken from its row once. */
+const FormKind = { plain: 0, ends: 1, string: 2, addressSized: 4, absolute: 8, branch: 16, immediate2: 32, conditional: 64, leaves: 128 } as const
+/** How a register operand is written into a record. */
+const RegisterKind = { none: 0, general: 1, vector: 2, mmx: 3, number: 4 } as const
+
+const MAX_INSTRUCTION_BYTES = 15
+const PAGE_BYTES = 4096
+const CROSSING_BYTES = 32
+/** Room for the longest block with its guard and chain. */
+const BLOCK_ROOM = (MAX_BLOCK_INSTRUCTIONS + 3) * RECORD_BYTES
+/** Blocks that were cut to length: one place for each vCPU, in front of the arena's halves. */
+const LIMITED_OFFSET = ARENA_OFFSET
+const FIRST_HALF = ARENA_OFFSET + MAX_VCPUS * BLOCK_ROOM
+const HALF_BYTES = ((ARENA_END - FIRST_HALF) / 2) & -RECORD_BYTES
+
+export interface CodeCacheStatistics {
+  blocks: number
+  instructions: number
+  droppedBlocks: number
+  fullDrops: number
+}
+
+export class CodeCache {
+  readonly statistics: CodeCacheStatistics = { blocks: 0, instructions: 0, droppedBlocks: 0, fullDrops: 0 }
+  /** Called when a page begins to hold decoded code: write translations of it must go. Argument: host address of the page. */
+  onCodePage: (host: number) => void = () => {}
+  /** Called when everything was dropped: jump caches must forget. */
+  onDropAll: () => void = () => {}
+
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  readonly #u32: Uint32Array
+  readonly #u16: Uint16Array
+  readonly #decoder: Decoder
+  readonly #decoded = new Decoded()
+  readonly #handlers: Uint16Array
+  readonly #formKinds: Uint8Array
+  readonly #registerKinds: Uint8Array
+  readonly #blocks = new Map<number, Block>()
+  readonly #pageBlocks = new Map<number, Block[]>()
+  readonly #crossing = new Uint8Array(CROSSING_BYTES)
+  /** Host addresses where a block must stop before the instruction, for a debugger. */
+  #breakpoints = new Set<bigint>()
+  readonly #limited: ({ host: number; limit: number; block: Block } | undefined)[] = []
+  #next: number = FIRST_HALF
+  #end: number = FIRST_HALF + HALF_BYTES
+
+  constructor(memory: GuestMemory, decoder: Decoder, handlers: Uint16Array) {
+    const { buffer } = memory.memory
+    this.#bytes = new Uint8Array(buffer)
+    this.#view = new DataView(buffer)
+    this.#u32 = new Uint32Array(buffer)
+    this.#u16 = new Uint16Array(buffer)
+    this.#decoder = decoder
+    this.#handlers = handlers
+    this.#formKinds = Uint8Array.from(decoder.forms, formKind)
+    this.#registerKinds = new Uint8Array(decoder.forms.length * 4)
+    decoder.forms.forEach((form, index) => form.operands.forEach((kind, operand) => (this.#registerKinds[index * 4 + operand] = registerKind(kind))))
+  }
+
+  /**
+   * First record for the code at `host`, decoding it if need be; 0 if the instruction goes on in the next page and
+   * `nextHost` (its host address) is 0.
+   * @param limit - decode at most so many instructions, into the vCPU's own place, good until its next one; 0: no limit
+   * @param vcpu - number of the vCPU that asks
+   * @param linearPage - linear address of the page, for breakpoints
+   */
+  decode(host: number, nextHost: number, limit: number, linearPage: bigint, vcpu: number): number {
+    if (limit === 0) {
+      const known = this.#blocks.get(host)
+      if (known) {
+        this.#publish(host, known.record)
+        return known.record
+      }
+    }
+    if (limit > 0) {
+      const last = this.#limited[vcpu]
+      if (last && last.host === host && last.limit === limit && last.block.pages.length === 1) return last.block.record
+    } else if (this.#next + BLOCK_ROOM > this.#end) this.dropAll()
+    const first = limit > 0 ? LIMITED_OFFSET + vcpu * BLOCK_ROOM : this.#next
+    const maximum = limit === 0 ? MAX_BLOCK_INSTRUCTIONS : limit
+    const page = host & -PAGE_BYTES
+    const pages = [(host - RAM_OFFSET) >>> 12]
+    let record = first
+    let position = host
+    let count = 0
+    const decoded = this.#decoded
+    let open = true
+    while (count < maximum) {
+      const offset = position - page
+      if (offset >= PAGE_BYTES) break
+      if (this.#breakpoints.size > 0 && limit !== 1 && this.#breakpoints.has(linearPage + BigInt(offset))) {
+        this.#special(record, Handler.breakpoint, offset, count + 1)
+        record += RECORD_BYTES
+        open = false
+        break
+      }
+      const available = PAGE_BYTES - offset
+      let length = this.#decoder.decode(this.#bytes, position, available, 64, decoded)
+      if (length === DecodeFailure.incomplete || (length > 0 && length > available)) {
+        // Crosses the page: alone in its block, behind a guard.
+        if (count > 0) break
+        if (nextHost === 0) return 0
+        this.#crossing.set(this.#bytes.subarray(position, position + available))
+        this.#crossing.set(this.#bytes.subarray(nextHost, nextHost + CROSSING_BYTES - available), available)
+        length = this.#decoder.decode(this.#crossing, 0, MAX_INSTRUCTION_BYTES + 1, 64, decoded)
+        pages.push((nextHost - RAM_OFFSET) >>> 12)
+        this.#special(record, Handler.guard, offset, 1)
+        this.#view.setUint32(record + RecordField.displacement, nextHost, true)
+        record += RECORD_BYTES
+      }
+      if (length <= 0) {
+        this.#special(record, length === DecodeFailure.tooLong ? Handler.tooLong : Handler.undefined, offset, count + 1)
+        record += RECORD_BYTES
+        count++
+        open = false
+        break
+      }
+      const kind = this.#formKinds[decoded.form]!
+      // A repeated string instruction counts its iterations against the budget itself: nothing uncharged before it.
+      if ((kind & FormKind.string) !== 0 && decoded.repeat !== 0 && count > 0) break
+      count++
+      this.#fill(record, offset, length, count, kind)
+      record += RECORD_BYTES
+      position += length
+      open = (kind & FormKind.leaves) === 0
+      // A conditional branch that is not taken goes on behind it.
+      if (pages.length > 1 || ((kind & FormKind.ends) !== 0 && (kind & FormKind.conditional) === 0)) break
+    }
+    if (open || limit !== 0) {
+      this.#special(record, limit === 0 ? Handler.chain : Handler.stop, position - page, count)
+      this.#view.setBigInt64(record + RecordField.immediate, BigInt(position - page), true)
+      record += RECORD_BYTES
+    }
+    const block: Block = { host, record: first, count: (record - first) / RECORD_BYTES, pages }
+    if (limit > 0) {
+      this.#limited[vcpu] = { host, limit, block }
+      for (const touched of pages) this.#mark(touched)
+      return first
+    }
+    this.#next = record
+    this.#register(block)
+    this.statistics.blocks++
+    this.statistics.instructions += count
+    return first
+  }
+
+  /** Forgets every block with bytes in a page. */
+  dropPage(pageIndex: number): void {
+    const blocks = this.#pageBlocks.get(pageIndex)
+    this.#bytes[PAGE_FLAGS_OFFSET + pageIndex]! &= ~PageFlag.code
+    this.#limited.forEach((limited, vcpu) => {
+      if (!limited?.block.pages.includes(pageIndex)) return
+      this.#retire(limited.block)
+      this.#limited[vcpu] = undefined
+    })
+    if (!blocks) return
+    this.#pageBlocks.delete(pageIndex)
+    for (const block of blocks) this.#retire(block)
+  }
+
+  /** Forgets the block that begins with a record. */
+  dropBlock(record: number): void {
+    for (const page of this.#pageBlocks.values()) {
+      const at = page.findIndex(block => block.record === record)
+      if (at >= 0) this.#retire(page.splice(at, 1)[0]!)
+    }
+  }
+
+  /** Forgets everything; running records stay in place until the other half is full, too. */
+  dropAll(): void {
+    this.statistics.fullDrops++
+    for (const [page, blocks] of this.#pageBlocks) {
+      this.#bytes[PAGE_FLAGS_OFFSET + page]! &= ~PageFlag.code
+      for (const block of blocks) this.#retire(block)
+    }
+    this.#pageBlocks.clear()
+    this.#blocks.clear()
+    this.#limited.length = 0
+    this.#u32.fill(0, BLOCK_TABLE_OFFSET >> 2, (BLOCK_TABLE_OFFSET >> 2) + BLOCK_TABLE_ENTRIES * 2)
+    const inFirst = this.#end === FIRST_HALF + HALF_BYTES
+    this.#next = inFirst ? FIRST_HALF + HALF_BYTES : FIRST_HALF
+    this.#end = this.#next + HALF_BYTES
+    this.onDropAll()
+  }
+
+  get hasBreakpoints(): boolean {
+    return this.#breakpoints.size > 0
+  }
+
+  setBreakpoints(addresses: readonly bigint[]): void {
+    this.#breakpoints = new Set(addresses.map(address => BigInt.asUintN(64, address)))
+    this.dropAll()
+  }
+
+  #register(block: Block): void {
+    this.#blocks.set(block.host, block)
+    this.#publish(block.host, block.record)
+    for (const page of block.pages) {
+      let blocks = this.#pageBlocks.get(page)
+      if (!blocks) this.#pageBlocks.set(page, (blocks = []))
+      blocks.push(block)
+      this.#mark(page)
+    }
+  }
+
+  /** The page holds decoded code from now on: writes to it must be noticed. */
+  #mark(page: number): void {
+    if ((this.#bytes[PAGE_FLAGS_OFFSET + page]! & PageFlag.code) !== 0) return
+    this.#bytes[PAGE_FLAGS_OFFSET + page]! |= PageFlag.code
+    this.onCodePage(RAM_OFFSET + page * PAGE_BYTES)
+  }
+
+  #publish(host: number, record: number): void {
+    const slot = blockTableSlot(host) >> 2
+    this.#u32[slot] = host
+    this.#u32[slot + 1] = record
+  }
+
+  #retire(block: Block): void {
+    this.statistics.droppedBlocks++
+    if (this.#blocks.get(block.host) === block) this.#blocks.delete(block.host)
+    const slot = blockTableSlot(block.host) >> 2
+    if (this.#u32[slot] === block.host && this.#u32[slot + 1] === block.record) this.#u32[slot] = 0
+    for (let i = 0, record = block.record; i < block.count; i++, record += RECORD_BYTES) {
+      const handler = this.#u16[record >> 1]
+      if (handler === Handler.resync) continue
+      // `resync` charges one less than its count, for the instruction that it stands for; these stand for none.
+      if (handler === Handler.chain || handler === Handler.stop) this.#bytes[record + RecordField.count]!++
+      this.#u16[record >> 1] = Handler.resync
+    }
+  }
+
+  #special(record: number, handler: number, start: number, count: number): void {
+    this.#bytes.fill(0, record, record + RECORD_BYTES)
+    this.#u16[record >> 1] = handler
+    this.#u16[(record + RecordField.start) >> 1] = start
+    this.#bytes[record + RecordField.count] = count
+  }
+
+  #fill(record: number, start: number, length: number, count: number, kind: number): void {
+    const d = this.#decoded
+    const u16 = this.#u16
+    const u32 = this.#u32
+    const bytes = this.#bytes
+    const half = record >> 1
+    const word = record >> 2
+    u16[half + 1] = start
+    bytes[record + RecordField.length] = length
+    bytes[record + RecordField.count] = count
+    const kinds = d.form * 4
+    u16[half + 3] = registerSlot(this.#registerKinds[kinds]!, d.registers[0]!)
+    u16[half + 4] = registerSlot(this.#registerKinds[kinds + 1]!, d.registers[1]!)
+    u32[word + 5] = registerSlot(this.#registerKinds[kinds + 2]!, d.registers[2]!)
+
+    let key: number = Variant.register
+    let segment = State.zero as number
+    if ((kind & FormKind.string) !== 0) {
+      key = Variant.string + d.repeat * 2 + (d.addressBits === 32 ? 1 : 0)
+      segment = segmentSlot(d.segmentOverride >= 0 ? d.segmentOverride : 3)
+    } else if (d.memory !== 0 || (kind & FormKind.absolute) !== 0) {
+      segment = segmentSlot(d.segment)
+      const short = d.addressBits === 32
+      if (d.lock) key = Variant.locked
+      else if (short) key = Variant.memory
+      else if (d.index < 0 && segment === State.zero) key = Variant.memoryBase
+      else key = Variant.memoryIndex
+      bytes[record + RecordField.scale] = d.scale | (short ? 0x80 : 0)
+      u16[half + 6] = d.index < 0 ? State.zero : State.gpr + 8 * d.index
+      if (d.ripRelative !== 0) {
+        u16[half + 5] = State.ripPage
+        u32[word + 4] = d.displacement + start + length
+      } else {
+        u16[half + 5] = d.base < 0 ? State.zero : State.gpr + 8 * d.base
+        u32[word + 4] = d.displacement
+      }
+    } else if ((kind & FormKind.addressSized) !== 0) {
+      segment = segmentSlot(d.segmentOverride >= 0 ? d.segmentOverride : 3)
+      if (d.addressBits === 32) key = Variant.address32
+    }
+    bytes[record + RecordField.segment] = segment >> 3
+
+    if ((kind & FormKind.branch) !== 0) {
+      const target = start + length + d.relative
+      u32[word + 5] = 0
+      u32[word + 6] = target
+      u32[word + 7] = target >> 31
+    } else if ((kind & FormKind.absolute) !== 0) {
+      u32[word + 6] = d.displacement
+      u32[word + 7] = d.displacementHigh
+    } else {
+      u32[word + 6] = d.immediateLow
+      u32[word + 7] = d.immediateHigh
+      if ((kind & FormKind.immediate2) !== 0) u32[word + 5] = d.immediate2
+    }
+
+    let handler = this.#handlers[d.form * VARIANTS_PER_FORM + key]!
+    if (handler === 0 && (key === Variant.memoryBase || key === Variant.memoryIndex)) handler = this.#handlers[d.form * VARIANTS_PER_FORM + Variant.memory]!
+    u16[half] = handler === 0 ? Handler.undefined : handler
+  }
+}
+
+function formKind(form: Form): number {
+  const { options, operands } = form
+  let kind: number = FormKind.plain
+  if (options.ends) kind |= FormKind.ends
+  if (options.string) kind |= FormKind.string
+  if (options.addressSized) kind |= FormKind.addressSized
+  if (operands.some(operand => operand.startsWith('moffs'))) kind |= FormKind.absolute
+  // Never falls through to the next instruction.
+  if (/^(JMP|CALL|RET)$/.test(form.mnemonic)) kind |= FormKind.leaves
+  if (operands.some(operand => operand.startsWith('rel'))) kind |= FormKind.branch | ((kind & FormKind.leaves) === 0 ? FormKind.conditional : 0)
+  if (operands.filter(operand => operand.startsWith('imm')).length > 1) kind |= FormKind.immediate2
+  return kind
+}
+
+function registerKind(kind: string): number {
+  if (/^(imm|rel|m|1$|3$|ptr)/.test(kind) && !kind.startsWith('mm')) return RegisterKind.none
+  if (kind.startsWith('xmm') || kind.startsWith('ymm')) return RegisterKind.vector
+  if (kind.startsWith('mm')) return RegisterKind.mmx
+  if (/^(Sreg|CR|DR|ST|CS|DS|ES|SS|FS|GS)/.test(kind)) return RegisterKind.number
+  return RegisterKind.general
+}
+
+function registerSlot(kind: number, register: number): number {
+  if (register < 0) return State.zero
+  switch (kind) {
+    case RegisterKind.general:
+      return register >= HIGH_BYTE ? State.gpr + 8 * (register - HIGH_BYTE) + 1 : State.gpr + 8 * register
+    case RegisterKind.vector:
+      return State.ymm + 32 * register
+    case RegisterKind.mmx:
+      return State.x87 + 16 * register
+    case RegisterKind.number:
+      return register
+    default:
+      return State.zero
+  }
+}

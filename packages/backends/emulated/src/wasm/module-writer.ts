@@ -1,0 +1,98 @@
+/** Builds a WebAssembly module from function bodies (core specification, section 5.5). */
+import { ByteWriter } from './byte-writer.ts'
+import { WasmType } from './opcode.ts'
+
+export interface FunctionType {
+  readonly parameters: readonly number[]
+  readonly results: readonly number[]
+}
+
+interface DefinedFunction {
+  readonly type: number
+  /** Locals declaration and code, without the size in front. */
+  body: Uint8Array | undefined
+}
+
+export class ModuleWriter {
+  readonly #types: FunctionType[] = []
+  readonly #imports: { module: string; name: string; type: number }[] = []
+  readonly #functions: DefinedFunction[] = []
+  readonly #exports: { name: string; index: number }[] = []
+  readonly #elements: number[] = []
+
+  type(parameters: readonly number[], results: readonly number[]): number {
+    const key = `${parameters}:${results}`
+    const found = this.#types.findIndex(type => `${type.parameters}:${type.results}` === key)
+    return found >= 0 ? found : this.#types.push({ parameters, results }) - 1
+  }
+
+  /** Imports come before the first `declare`. Gives the function's index. */
+  importFunction(module: string, name: string, parameters: readonly number[], results: readonly number[]): number {
+    return this.#imports.push({ module, name, type: this.type(parameters, results) }) - 1
+  }
+
+  /** Reserves a function index; its body follows by `define`. */
+  declare(parameters: readonly number[], results: readonly number[]): number {
+    return this.#imports.length + this.#functions.push({ type: this.type(parameters, results), body: undefined }) - 1
+  }
+
+  /** @param body - declaration of locals and code, `end` included */
+  define(index: number, body: Uint8Array): void {
+    this.#functions[index - this.#imports.length]!.body = body
+  }
+
+  export(name: string, index: number): void {
+    this.#exports.push({ name, index })
+  }
+
+  /** Puts a function into the module's own table; gives its place there. */
+  element(index: number): number {
+    return this.#elements.push(index) - 1
+  }
+
+  /**
+   * The binary, and the offset of the one byte that says how the imported memory `engine.memory` is limited: 1 for an
+   * unshared memory, 3 for a shared one. A module is made once and patched for either.
+   */
+  finish(): { bytes: Uint8Array; memoryFlagOffset: number } {
+    const out = new ByteWriter(1 << 16)
+    out.bytes([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
+    const section = (id: number, fill: (w: ByteWriter) => void): number => {
+      const content = new ByteWriter()
+      fill(content)
+      out.u8(id).u32(content.length)
+      const start = out.length
+      out.bytes(content.view())
+      return start
+    }
+    section(1, w => {
+      w.u32(this.#types.length)
+      for (const { parameters, results } of this.#types) w.u8(0x60).u32(parameters.length).bytes(parameters).u32(results.length).bytes(results)
+    })
+    let flag = 0
+    const importsAt = section(2, w => {
+      w.u32(this.#imports.length + 1).name('engine').name('memory').u8(2)
+      flag = w.length
+      w.u8(1).u32(0).u32(65536)
+      for (const { module, name, type } of this.#imports) w.name(module).name(name).u8(0).u32(type)
+    })
+    section(3, w => {
+      w.u32(this.#functions.length)
+      for (const { type } of this.#functions) w.u32(type)
+    })
+    section(4, w => w.u32(1).u8(WasmType.funcref).u8(0).u32(this.#elements.length))
+    section(7, w => {
+      w.u32(this.#exports.length)
+      for (const { name, index } of this.#exports) w.name(name).u8(0).u32(index)
+    })
+    section(9, w => {
+      w.u32(1).u32(0).u8(0x41).s32(0).u8(0x0b).u32(this.#elements.length)
+      for (const index of this.#elements) w.u32(index)
+    })
+    section(10, w => {
+      w.u32(this.#functions.length)
+      for (const { body } of this.#functions) w.sized(body!)
+    })
+    return { bytes: out.view().slice(), memoryFlagOffset: importsAt + flag }
+  }
+}
