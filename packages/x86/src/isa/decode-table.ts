@@ -17,6 +17,9 @@ export const SlotKind = { opcode: 0, digit: 1, modrm: 2 } as const
 export const subcells: readonly number[] = [1, 16, 72]
 /** The slot of 90 with REX.B, which is XCHG and not NOP. */
 export const XCHG_SLOT: number = 4 << 8
+/** VEX maps come after: 0F, 0F 38, 0F 3A with L = 0 at `(VEX_MAPS + map) << 8`, with L = 1 three maps further. */
+export const VEX_MAPS = 4
+const SLOTS = (VEX_MAPS + 7) << 8
 
 /** What the decoder must know of a form: bits of `FormTable.flags`. */
 export const FormFlag = {
@@ -30,6 +33,8 @@ export const FormFlag = {
   default64: 0x40,
   /** Some operand is a register that the encoding names, or an implicit one. */
   registers: 0x80,
+  /** VEX.vvvv is an operand. */
+  vvvv: 0x100,
 } as const
 
 /** How the number of a register operand is found: values of `FormTable.operands`. From `implicit` on it is a constant. */
@@ -46,6 +51,7 @@ export const RegisterCode = {
   segment: 9,
   control: 10,
   debug: 11,
+  vvvv: 12,
   implicit: 32,
 } as const
 
@@ -59,7 +65,7 @@ export interface Conflict {
 export class FormTable {
   readonly forms: readonly Form[]
   readonly encodings: readonly Encoding[]
-  readonly flags: Uint8Array
+  readonly flags: Uint16Array
   /** Four `RegisterCode`s per form. */
   readonly operands: Uint8Array
   /** First immediate: bytes, 0x10 if sign-extended, 0x20 truncated to 32, 0x40 to 16, 0x80 to 8 bits. */
@@ -75,7 +81,7 @@ export class FormTable {
     const count = forms.length
     this.forms = forms
     this.encodings = forms.map(encodingOf)
-    this.flags = new Uint8Array(count)
+    this.flags = new Uint16Array(count)
     this.operands = new Uint8Array(count * 4)
     this.immediate = new Uint8Array(count)
     this.immediate2 = new Uint8Array(count)
@@ -116,6 +122,7 @@ export class FormTable {
     if (second) this.immediate2[index] = second.bytes
     this.relative[index] = encoding.relativeBytes
     this.addressBits[index] = encoding.addressBits
+    if (encoding.vex && encoding.vex.vvvv >= 0) flags |= FormFlag.vvvv
     this.flags[index] = flags
   }
 }
@@ -146,6 +153,7 @@ function registerCode(kind: OperandKind, role: Encoding['roles'][number]): numbe
     case 'GS':
       return RegisterCode.implicit + segmentNumber(kind)
   }
+  if (role === 'vvvv') return RegisterCode.vvvv
   const low = kind === 'ST(i)' || kind === 'mm' || kind.startsWith('mm/')
   const byte = kind === 'r8' || kind === 'r/m8'
   if (role === 'rm') return low ? RegisterCode.rmLow : byte ? RegisterCode.rm8 : RegisterCode.rm
@@ -157,7 +165,7 @@ function registerCode(kind: OperandKind, role: Encoding['roles'][number]): numbe
 /** The opcode tables of one mode. */
 export class DecodeTable {
   /** By `map << 8 | opcode`: first cell << 2 | SlotKind, or -1. */
-  readonly slots: Int32Array = new Int32Array(XCHG_SLOT + 1).fill(-1)
+  readonly slots: Int32Array = new Int32Array(SLOTS).fill(-1)
   /** Form numbers, -1 for none. */
   readonly cells: Int16Array
   /** A form to try when the address size is not that which this form demands, or -1. */
@@ -174,19 +182,17 @@ export class DecodeTable {
     this.otherwise = new Int16Array(forms.length).fill(-1)
 
     // How each slot is indexed.
-    const kinds = new Int8Array(XCHG_SLOT + 1).fill(-1)
+    const kinds = new Int8Array(SLOTS).fill(-1)
     const chosen: number[] = []
     for (let index = 0; index < forms.length; index++) {
       const { options } = forms[index]!
       const encoding = encodings[index]!
-      if (encoding.vex || (features && !features.has(options.feature ?? 'base'))) continue
+      if (features && !features.has(options.feature ?? 'base')) continue
       if (options.mode === (mode === 64 ? 'no64' : 'only64')) continue
       if (mode !== 64 && (encoding.w || encoding.default64)) continue
       chosen.push(index)
       const kind = !encoding.modrm ? SlotKind.opcode : encoding.rmDigit >= 0 ? SlotKind.modrm : SlotKind.digit
-      const first = (encoding.map << 8) | encoding.opcode
-      for (let slot = first; slot < first + (encoding.opcodeRegister ? 8 : 1); slot++) {
-        const place = slot === 0x90 && encoding.opcodeRegister ? XCHG_SLOT : slot
+      for (const place of placesOf(encoding)) {
         const known = kinds[place]!
         if (known >= 0 && (known === SlotKind.opcode) !== (kind === SlotKind.opcode))
           throw new FormError(forms[index]!, 'another form of this opcode has ModRM, or has none')
@@ -215,9 +221,7 @@ export class DecodeTable {
     }
     for (const index of chosen) {
       const encoding = encodings[index]!
-      const first = (encoding.map << 8) | encoding.opcode
-      for (let slot = first; slot < first + (encoding.opcodeRegister ? 8 : 1); slot++) {
-        const place = slot === 0x90 && encoding.opcodeRegister ? XCHG_SLOT : slot
+      for (const place of placesOf(encoding)) {
         fillSlot(this.slots[place]!, encoding, index, put)
       }
     }
@@ -232,6 +236,21 @@ export class DecodeTable {
     }
     if (last !== next) this.otherwise[last] = next
   }
+}
+
+/** The slots of an encoding. */
+function placesOf(encoding: Encoding): number[] {
+  const { map, opcode, vex } = encoding
+  if (vex) {
+    const narrow = ((VEX_MAPS + map) << 8) | opcode
+    const wide = narrow + (3 << 8)
+    return vex.vectorBits === 'any' ? [narrow, wide] : [vex.vectorBits === 128 ? narrow : wide]
+  }
+  const first = (map << 8) | opcode
+  if (!encoding.opcodeRegister) return [first]
+  return Array.from({ length: 8 }, (_, register) =>
+    first + register === 0x90 ? XCHG_SLOT : first + register,
+  )
 }
 
 /** Scores at and above this are of forms that fit their cell; below are forms of another operand size. */
@@ -280,7 +299,7 @@ function fillSlot(
 
 /** How well a form stands in for a size that it does not demand: 0 not at all. */
 function sizeNearness(encoding: Encoding, size: number): number {
-  if (encoding.w || encoding.explicitSize === 16) return 0
+  if (encoding.w || encoding.vex || encoding.explicitSize === 16) return 0
   const { sizes } = encoding
   if (size === 2) return sizes & SizeBit.bits32 ? 2 : 1
   if (encoding.explicitSize === 32) return 0

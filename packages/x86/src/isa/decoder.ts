@@ -6,6 +6,8 @@
  * branches in 64-bit mode (Intel). Repeat prefixes are reported for string forms only. LOCK is #UD unless the form
  * takes it and its ModRM operand is memory.
  *
+ * VEX is decoded in 64-bit mode only.
+ *
  * Not here: privilege, CPUID features beyond the set given at creation, faults of fetching.
  */
 import {
@@ -15,6 +17,7 @@ import {
   RegisterCode,
   SlotKind,
   subcells,
+  VEX_MAPS,
   XCHG_SLOT,
 } from './decode-table.ts'
 import type { Feature, Form } from './form.ts'
@@ -187,14 +190,37 @@ class TableDecoder implements Decoder {
         slot = (byte === 0x38 ? 0x200 : 0x300) | source[position++]!
       } else slot = 0x100 | byte
     } else if (byte === 0x90 && (rex & 1) !== 0) slot = XCHG_SLOT
-    const opcode = slot
     const decodeTable = mode64 ? this.#table64 : this.#narrowTable()
-    const entry = decodeTable.slots[slot]!
-    if (entry < 0) return refuse(position - start, available)
+    let entry = decodeTable.slots[slot]!
+    let vex = -1
+    if (entry < 0) {
+      if ((byte !== 0xc4 && byte !== 0xc5) || slot > 0xff || !mode64)
+        return refuse(position - start, available)
+      // VEX: its fields stand in for REX and the mandatory prefix.
+      if (rex !== 0 || operandPrefix !== 0 || repeat !== 0 || lock !== 0)
+        return refuse(position - start, available)
+      let payload = source[position++]!
+      let map = 1
+      rex = payload & 0x80 ? 0x40 : 0x44
+      if (byte === 0xc4) {
+        map = payload & 0x1f
+        rex = 0x40 | ((~payload >> 5) & 7)
+        payload = source[position++]!
+        if (payload & 0x80) rex |= 8
+        if (map < 1 || map > 3) return refuse(position - start, available)
+      }
+      vex = (~payload >> 3) & 15
+      const pp = payload & 3
+      if (pp === 1) operandPrefix = 1
+      else if (pp !== 0) repeat = pp - 1
+      slot = ((VEX_MAPS + map + (payload & 4 ? 3 : 0)) << 8) | source[position++]!
+      entry = decodeTable.slots[slot]!
+      if (entry < 0) return refuse(position - start, available)
+    }
 
     // The form: by prefix class, ModRM and operand size.
     const wide = (rex & 8) !== 0
-    const size = wide ? 2 : operandPrefix !== 0 ? (mode === 16 ? 1 : 0) : mode === 16 ? 0 : 1
+    const size = wide ? 2 : operandPrefix !== 0 && vex < 0 ? (mode === 16 ? 1 : 0) : mode === 16 ? 0 : 1
     const prefixClass = repeat !== 0 ? repeat + 1 : operandPrefix
     const slotKind = entry & 3
     let modrm = 0
@@ -277,6 +303,7 @@ class TableDecoder implements Decoder {
       }
       displacementHigh = displacement >> 31
     }
+    if (vex > 0 && (flags & FormFlag.vvvv) === 0) return refuse(position - start, available)
     if (lock !== 0 && ((flags & FormFlag.lock) === 0 || memory === 0))
       return refuse(position - start, available)
 
@@ -299,7 +326,7 @@ class TableDecoder implements Decoder {
               register = ((modrm >> 3) & 7) | ((rex & 4) << 1)
               break
             case RegisterCode.opcode:
-              register = (opcode & 7) | ((rex & 1) << 3)
+              register = (slot & 7) | ((rex & 1) << 3)
               break
             case RegisterCode.rm8:
               if (memory === 0) {
@@ -312,7 +339,7 @@ class TableDecoder implements Decoder {
               if (rex === 0 && register >= 4) register += HIGH_BYTE - 4
               break
             case RegisterCode.opcode8:
-              register = (opcode & 7) | ((rex & 1) << 3)
+              register = (slot & 7) | ((rex & 1) << 3)
               if (rex === 0 && register >= 4) register += HIGH_BYTE - 4
               break
             case RegisterCode.rmLow:
@@ -334,6 +361,9 @@ class TableDecoder implements Decoder {
             case RegisterCode.debug:
               register = ((modrm >> 3) & 7) | ((rex & 4) << 1)
               if (register > 7) return refuse(position - start, available)
+              break
+            case RegisterCode.vvvv:
+              register = vex
               break
           }
         }

@@ -70,17 +70,17 @@ export function encodeForm(
   const fail: (problem: string) => never = (problem) => {
     throw new EncodeError(form, problem)
   }
-  if (encoding.vex) fail('VEX encodings cannot be encoded yet')
   let rex = encoding.w ? 0x48 : 0
   let reg = Math.max(encoding.digit, 0)
   let rm = Math.max(encoding.rmDigit, 0)
   let opcodeRegister = 0
+  let vvvv = 0
   let memory: MemoryOperand | undefined
   let noRex = false
 
   for (const [index, kind] of form.operands.entries()) {
     const role = encoding.roles[index]!
-    if (role !== 'rm' && role !== 'reg' && role !== 'opcode' && role !== 'moffs') continue
+    if (role !== 'rm' && role !== 'reg' && role !== 'opcode' && role !== 'moffs' && role !== 'vvvv') continue
     const operand = operands[index]
     if (typeof operand === 'object') {
       if (!takesMemory(kind) && role !== 'moffs') fail(`operand ${index + 1} cannot be memory`)
@@ -101,7 +101,8 @@ export function encodeForm(
     if (kind === 'CR' && ((1 << register) & 0x11d) === 0) fail(`no register CR${register}`)
     if (kind === 'Sreg' && index === 0 && register === 1) fail('CS cannot be loaded by MOV')
     const extended = register > 7
-    if (role === 'rm') {
+    if (role === 'vvvv') vvvv = register
+    else if (role === 'rm') {
       rm = register & 7
       if (extended) rex |= 0x41
     } else if (role === 'reg') {
@@ -157,6 +158,10 @@ export function encodeForm(
   if (addressBits === 32) bytes.push(0x67)
   if (options.lock) bytes.push(0xf0)
   if (options.repeat) bytes.push(options.repeat === 'rep' ? 0xf3 : 0xf2)
+  if (encoding.vex) {
+    pushVex(encoding, rex, vvvv, bytes)
+    return Uint8Array.from([...bytes, encoding.opcode, ...tail])
+  }
   const prefix = mandatory[encoding.prefix]
   if (encoding.size16 && prefix !== 0x66) bytes.push(0x66)
   if (prefix !== undefined) bytes.push(prefix)
@@ -177,6 +182,17 @@ export function encodeForm(
   if (encoding.map > 1) bytes.push(encoding.map === 2 ? 0x38 : 0x3a)
   bytes.push(encoding.opcode | opcodeRegister)
   return Uint8Array.from([...bytes, ...tail])
+}
+
+const vexPrefix: Readonly<Record<string, number>> = { NP: 0, '66': 1, F3: 2, F2: 3 }
+
+/** Appends a VEX prefix, of two bytes where that is enough. */
+function pushVex(encoding: Encoding, rex: number, vvvv: number, to: number[]): void {
+  const { vectorBits, w } = encoding.vex!
+  const last =
+    (w === 1 ? 0x80 : 0) | ((~vvvv & 15) << 3) | (vectorBits === 256 ? 4 : 0) | vexPrefix[encoding.prefix]!
+  if (encoding.map === 1 && (rex & 3) === 0 && w !== 1) to.push(0xc5, last | (rex & 4 ? 0 : 0x80))
+  else to.push(0xc4, ((~rex & 7) << 5) | encoding.map, last)
 }
 
 /** Appends ModRM, SIB and displacement; gives back the REX bits. */

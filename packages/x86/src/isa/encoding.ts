@@ -2,7 +2,7 @@
  * The encoding of a form, parsed from the manual's notation (the tokens are listed in form.ts): prefixes, opcode map,
  * ModRM, immediates, and where each operand lies. Decoder, encoder and disassembler work from this.
  *
- * VEX forms are parsed as well; the decoder's tables leave them out.
+ * VEX: `VEX.128.66.0F.WIG 58 /r`; of two registers beside ModRM.rm the first is ModRM.reg, the second VEX.vvvv.
  */
 import { TrapframeError } from '@trapframe/core'
 import type { Form, OperandKind } from './form.ts'
@@ -358,7 +358,8 @@ function parse(form: Form): Encoding {
   let sizes = 0
   let size16 = false
   let default64 = false
-  if (w || explicitSize === 64) sizes = SizeBit.bits64
+  if (vex) sizes = vex.w === 1 ? SizeBit.bits64 : vex.w === 0 ? SizeBit.bits32 : 0
+  else if (w || explicitSize === 64) sizes = SizeBit.bits64
   else if (explicitSize !== 0) {
     sizes = sizeBit[explicitSize]
     size16 = explicitSize === 16

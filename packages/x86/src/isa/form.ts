@@ -28,6 +28,8 @@
  *                          themselves; MOV to and from CR and DR ignores mod.
  *     D0, C0+i             a second byte: the whole ModRM byte (`0F 01 D0`, `F3 0F 1E FA`), or with ST(i) in it
  *     ib iw id io          immediates in the order of the operands; cb cw cd: rel8 to rel32; moffs needs no token
+ *     VEX.LZ.F2.0F38.W1    VEX with vector length (128, 256, LZ, LIG), prefix, map, W; of two registers beside
+ *                          ModRM.rm the first is ModRM.reg and the second VEX.vvvv; with /digit the register is vvvv
  *
  * A slot (opcode, prefix, digit) that has no form for an effective operand size is decoded as the form of the nearest
  * size: `LLDT r/m16` alone is found with any size, `IN EAX, DX` also with REX.W. An immediate that is the first operand
