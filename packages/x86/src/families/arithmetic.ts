@@ -3,7 +3,7 @@
  * TEST, INC DEC NEG NOT). BCD adjustments exist in no mode that is modelled.
  */
 import type { Builder, Value } from '../ir/builder.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag } from '../state-layout.ts'
 import { accumulator, type Bits, everySize, hex, immediateBytes, immediateKind, rexW } from './sizes.ts'
 
@@ -16,27 +16,45 @@ const flagsSub: Flags = (b, bits, x, y, result) => b.flagsSub(bits, x, y, result
 const flagsLogic: Flags = (b, bits, _x, _y, result) => b.flagsLogic(bits, result)
 
 /** destination = destination op source. */
-const binary = (compute: Compute, flags: Flags): Body => (b, o) => {
-  const y = o.read(1)
-  o.modify(0, x => compute(b, x, y), (x, result) => flags(b, o.bits(0), x, y, result))
-}
+const binary =
+  (compute: Compute, flags: Flags): Body =>
+  (b, o) => {
+    const y = o.read(1)
+    o.modify(
+      0,
+      (x) => compute(b, x, y),
+      (x, result) => flags(b, o.bits(0), x, y, result),
+    )
+  }
 /** Flags of destination op source, which goes nowhere. */
-const compare = (compute: Compute, flags: Flags): Body => (b, o) => {
-  const bits = o.bits(0)
-  const y = o.read(1)
-  const x = o.read(0)
-  flags(b, bits, x, y, b.truncate(bits, compute(b, x, y)))
-}
+const compare =
+  (compute: Compute, flags: Flags): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const y = o.read(1)
+    const x = o.read(0)
+    flags(b, bits, x, y, b.truncate(bits, compute(b, x, y)))
+  }
 /** destination = op destination. */
-const unary = (compute: (b: Builder, x: Value) => Value, flags?: (b: Builder, bits: number, x: Value, result: Value) => void): Body => (b, o) => {
-  o.modify(0, x => compute(b, x), flags && ((x, result) => flags(b, o.bits(0), x, result)))
-}
+const unary =
+  (
+    compute: (b: Builder, x: Value) => Value,
+    flags?: (b: Builder, bits: number, x: Value, result: Value) => void,
+  ): Body =>
+  (b, o) => {
+    o.modify(0, (x) => compute(b, x), flags && ((x, result) => flags(b, o.bits(0), x, result)))
+  }
 
 /** The forms that all eight operations of the first opcode rows have; `row` is also the digit of group 1. */
-function group1(name: string, row: number, body: Body, options: { hot: boolean; hotByte?: boolean; lock?: boolean; undefinedFlags?: number }): Form[] {
+function group1(
+  name: string,
+  row: number,
+  body: Body,
+  options: { hot: boolean; hotByte?: boolean; lock?: boolean; undefinedFlags?: number },
+): Form[] {
   const opcode = row * 8
   const { undefinedFlags = 0, lock = true } = options
-  return everySize.flatMap(bits => {
+  return everySize.flatMap((bits) => {
     const wide = bits === 8 ? 0 : 1
     const hot = bits === 8 ? (options.hotByte ?? false) : options.hot && bits !== 16
     const to: FormOptions = { user: true, hot, undefinedFlags }
@@ -44,17 +62,28 @@ function group1(name: string, row: number, body: Body, options: { hot: boolean; 
     const forms = [
       form(`${name} r/m${bits}, r${bits}`, `${rexW(bits)}${hex(opcode + wide)} /r`, body, toMemory),
       form(`${name} r${bits}, r/m${bits}`, `${rexW(bits)}${hex(opcode + 2 + wide)} /r`, body, to),
-      form(`${name} ${accumulator(bits)}, ${immediateKind(bits)}`, `${rexW(bits)}${hex(opcode + 4 + wide)} ${immediateBytes(bits)}`, body, to),
-      form(`${name} r/m${bits}, ${immediateKind(bits)}`, `${rexW(bits)}${hex(0x80 + wide)} /${row} ${immediateBytes(bits)}`, body, toMemory),
+      form(
+        `${name} ${accumulator(bits)}, ${immediateKind(bits)}`,
+        `${rexW(bits)}${hex(opcode + 4 + wide)} ${immediateBytes(bits)}`,
+        body,
+        to,
+      ),
+      form(
+        `${name} r/m${bits}, ${immediateKind(bits)}`,
+        `${rexW(bits)}${hex(0x80 + wide)} /${row} ${immediateBytes(bits)}`,
+        body,
+        toMemory,
+      ),
     ]
-    if (bits !== 8) forms.push(form(`${name} r/m${bits}, imm8s`, `${rexW(bits)}83 /${row} ib`, body, toMemory))
+    if (bits !== 8)
+      forms.push(form(`${name} r/m${bits}, imm8s`, `${rexW(bits)}83 /${row} ib`, body, toMemory))
     return forms
   })
 }
 
 /** Forms with one operand: opcode 0xfe or 0xf6 for bytes, the next one for wider operands. */
 function single(name: string, opcode: number, digit: number, body: Body, hot: boolean): Form[] {
-  return everySize.map(bits =>
+  return everySize.map((bits) =>
     form(`${name} r/m${bits}`, `${rexW(bits)}${hex(opcode + (bits === 8 ? 0 : 1))} /${digit}`, body, {
       user: true,
       lock: true,
@@ -80,10 +109,18 @@ const testRows = (bits: Bits): Form[] => {
   const bytes = immediateBytes(bits)
   return [
     form(`TEST r/m${bits}, r${bits}`, `${rexW(bits)}${hex(0x84 + wide)} /r`, test, options),
-    form(`TEST ${accumulator(bits)}, ${immediate}`, `${rexW(bits)}${hex(0xa8 + wide)} ${bytes}`, test, options),
+    form(
+      `TEST ${accumulator(bits)}, ${immediate}`,
+      `${rexW(bits)}${hex(0xa8 + wide)} ${bytes}`,
+      test,
+      options,
+    ),
     form(`TEST r/m${bits}, ${immediate}`, `${rexW(bits)}${hex(0xf6 + wide)} /0 ${bytes}`, test, options),
     // The manual leaves /1 out; CPUs execute it as /0.
-    form(`TEST r/m${bits}, ${immediate}`, `${rexW(bits)}${hex(0xf6 + wide)} /1 ${bytes}`, test, { ...options, hot: false }),
+    form(`TEST r/m${bits}, ${immediate}`, `${rexW(bits)}${hex(0xf6 + wide)} /1 ${bytes}`, test, {
+      ...options,
+      hot: false,
+    }),
   ]
 }
 
@@ -97,9 +134,41 @@ export const arithmeticForms: readonly Form[] = [
   ...group1('XOR', 6, binary(xor, flagsLogic), { hot: true, undefinedFlags: af }),
   ...group1('CMP', 7, compare(sub, flagsSub), { hot: true, hotByte: true, lock: false }),
   ...everySize.flatMap(testRows),
-  ...single('INC', 0xfe, 0, unary((b, x) => b.i64.add(x, b.const64(1)), (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, true)), true),
-  ...single('DEC', 0xfe, 1, unary((b, x) => b.i64.sub(x, b.const64(1)), (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, true)), true),
-  ...single('NOT', 0xf6, 2, unary((b, x) => b.i64.xor(x, b.const64(-1))), true),
-  ...single('NEG', 0xf6, 3, unary((b, x) => b.i64.sub(b.const64(0), x), (b, bits, x, result) => b.flagsSub(bits, b.const64(0), x, result)), true),
+  ...single(
+    'INC',
+    0xfe,
+    0,
+    unary(
+      (b, x) => b.i64.add(x, b.const64(1)),
+      (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, true),
+    ),
+    true,
+  ),
+  ...single(
+    'DEC',
+    0xfe,
+    1,
+    unary(
+      (b, x) => b.i64.sub(x, b.const64(1)),
+      (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, true),
+    ),
+    true,
+  ),
+  ...single(
+    'NOT',
+    0xf6,
+    2,
+    unary((b, x) => b.i64.xor(x, b.const64(-1))),
+    true,
+  ),
+  ...single(
+    'NEG',
+    0xf6,
+    3,
+    unary(
+      (b, x) => b.i64.sub(b.const64(0), x),
+      (b, bits, x, result) => b.flagsSub(bits, b.const64(0), x, result),
+    ),
+    true,
+  ),
 ]
-

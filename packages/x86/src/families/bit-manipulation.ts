@@ -5,7 +5,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag } from '../state-layout.ts'
 import { highProduct } from './multiply-divide.ts'
 import { Gpr, readGpr } from './registers.ts'
@@ -38,15 +38,17 @@ const bextr: Body = (b, o) => {
 }
 
 /** BLSI, BLSMSK, BLSR: CF tells whether the source was 0, or (BLSI) was not. */
-const lowestSet = (compute: (b: Builder, x: Value) => Value, carryOfZero: boolean): Body => (b, o) => {
-  const bits = o.bits(0)
-  const source = o.read(1)
-  const result = b.truncate(bits, compute(b, source))
-  o.write(0, result)
-  b.flagsLogic(bits, result)
-  const zero = b.i64.eqz(source)
-  b.flagsSet(Flag.cf, carryOfZero ? zero : b.i32.eqz(zero))
-}
+const lowestSet =
+  (compute: (b: Builder, x: Value) => Value, carryOfZero: boolean): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const source = o.read(1)
+    const result = b.truncate(bits, compute(b, source))
+    o.write(0, result)
+    b.flagsLogic(bits, result)
+    const zero = b.i64.eqz(source)
+    b.flagsSet(Flag.cf, carryOfZero ? zero : b.i32.eqz(zero))
+  }
 
 const bzhi: Body = (b, o) => {
   const bits = o.bits(0)
@@ -74,8 +76,8 @@ const mulx: Body = (b, o) => {
 function eachSetBit(b: Builder, mask: Value, body: (bit: Value, counting: Value) => void): void {
   const rest = b.local(i64, mask)
   const counting = b.local(i64, b.const64(1))
-  b.block(done =>
-    b.loop(again => {
+  b.block((done) =>
+    b.loop((again) => {
       const current = b.get(rest)
       b.brIf(b.i64.eqz(current), done)
       const bit = b.i64.and(current, b.i64.sub(b.const64(0), current))
@@ -102,17 +104,21 @@ const scatter: Procedure = procedure('pdep', { parameters: [i64, i64], result: i
   })
   b.return(b.get(result))
 })
-const byMask = (operation: Procedure): Body => (b, o) => {
-  const mask = o.read(2)
-  o.write(0, b.call(operation, o.read(1), mask))
-}
+const byMask =
+  (operation: Procedure): Body =>
+  (b, o) => {
+    const mask = o.read(2)
+    o.write(0, b.call(operation, o.read(1), mask))
+  }
 
 /** A shift without flags; the count is masked to the operand's size. */
-const shift = (compute: (b: Builder, bits: number, x: Value, n: Value) => Value): Body => (b, o) => {
-  const bits = o.bits(0)
-  const x = o.read(1)
-  o.write(0, compute(b, bits, x, b.i64.and(o.read(2), b.const64(bits - 1))))
-}
+const shift =
+  (compute: (b: Builder, bits: number, x: Value, n: Value) => Value): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const x = o.read(1)
+    o.write(0, compute(b, bits, x, b.i64.and(o.read(2), b.const64(bits - 1))))
+  }
 const rotateRight = (b: Builder, bits: number, x: Value, n: Value): Value =>
   bits === 64 ? b.i64.rotr(x, n) : b.i64.extendI32U(b.i32.rotr(b.i32.wrapI64(x), b.i32.wrapI64(n)))
 
@@ -120,23 +126,56 @@ const undefinedFlags = Flag.af | Flag.pf
 const bmi1: FormOptions = { feature: 'bmi1', user: true, undefinedFlags }
 const bmi2: FormOptions = { feature: 'bmi2', user: true }
 
-export const bitManipulationForms: readonly Form[] = ([32, 64] as const).flatMap(bits => {
+export const bitManipulationForms: readonly Form[] = ([32, 64] as const).flatMap((bits) => {
   const r = `r${bits}`
   const rm = `r/m${bits}`
   const w = bits === 64 ? 'W1' : 'W0'
   return [
     form(`ANDN ${r}, ${r}, ${rm}`, `VEX.LZ.0F38.${w} F2 /r`, andn, bmi1),
-    form(`BEXTR ${r}, ${rm}, ${r}`, `VEX.LZ.0F38.${w} F7 /r`, bextr, { ...bmi1, undefinedFlags: undefinedFlags | Flag.sf }),
-    form(`BLSR ${r}, ${rm}`, `VEX.LZ.0F38.${w} F3 /1`, lowestSet((b, x) => b.i64.and(x, minusOne(b, x)), true), bmi1),
-    form(`BLSMSK ${r}, ${rm}`, `VEX.LZ.0F38.${w} F3 /2`, lowestSet((b, x) => b.i64.xor(x, minusOne(b, x)), true), bmi1),
-    form(`BLSI ${r}, ${rm}`, `VEX.LZ.0F38.${w} F3 /3`, lowestSet((b, x) => b.i64.and(x, b.i64.sub(b.const64(0), x)), false), bmi1),
+    form(`BEXTR ${r}, ${rm}, ${r}`, `VEX.LZ.0F38.${w} F7 /r`, bextr, {
+      ...bmi1,
+      undefinedFlags: undefinedFlags | Flag.sf,
+    }),
+    form(
+      `BLSR ${r}, ${rm}`,
+      `VEX.LZ.0F38.${w} F3 /1`,
+      lowestSet((b, x) => b.i64.and(x, minusOne(b, x)), true),
+      bmi1,
+    ),
+    form(
+      `BLSMSK ${r}, ${rm}`,
+      `VEX.LZ.0F38.${w} F3 /2`,
+      lowestSet((b, x) => b.i64.xor(x, minusOne(b, x)), true),
+      bmi1,
+    ),
+    form(
+      `BLSI ${r}, ${rm}`,
+      `VEX.LZ.0F38.${w} F3 /3`,
+      lowestSet((b, x) => b.i64.and(x, b.i64.sub(b.const64(0), x)), false),
+      bmi1,
+    ),
     form(`BZHI ${r}, ${rm}, ${r}`, `VEX.LZ.0F38.${w} F5 /r`, bzhi, { ...bmi2, undefinedFlags }),
     form(`MULX ${r}, ${r}, ${rm}`, `VEX.LZ.F2.0F38.${w} F6 /r`, mulx, bmi2),
     form(`PDEP ${r}, ${r}, ${rm}`, `VEX.LZ.F2.0F38.${w} F5 /r`, byMask(scatter), bmi2),
     form(`PEXT ${r}, ${r}, ${rm}`, `VEX.LZ.F3.0F38.${w} F5 /r`, byMask(gather), bmi2),
     form(`RORX ${r}, ${rm}, imm8`, `VEX.LZ.F2.0F3A.${w} F0 /r ib`, shift(rotateRight), bmi2),
-    form(`SARX ${r}, ${rm}, ${r}`, `VEX.LZ.F3.0F38.${w} F7 /r`, shift((b, size, x, n) => b.i64.shrS(b.signExtend(size, x), n)), bmi2),
-    form(`SHLX ${r}, ${rm}, ${r}`, `VEX.LZ.66.0F38.${w} F7 /r`, shift((b, _size, x, n) => b.i64.shl(x, n)), bmi2),
-    form(`SHRX ${r}, ${rm}, ${r}`, `VEX.LZ.F2.0F38.${w} F7 /r`, shift((b, _size, x, n) => b.i64.shrU(x, n)), bmi2),
+    form(
+      `SARX ${r}, ${rm}, ${r}`,
+      `VEX.LZ.F3.0F38.${w} F7 /r`,
+      shift((b, size, x, n) => b.i64.shrS(b.signExtend(size, x), n)),
+      bmi2,
+    ),
+    form(
+      `SHLX ${r}, ${rm}, ${r}`,
+      `VEX.LZ.66.0F38.${w} F7 /r`,
+      shift((b, _size, x, n) => b.i64.shl(x, n)),
+      bmi2,
+    ),
+    form(
+      `SHRX ${r}, ${rm}, ${r}`,
+      `VEX.LZ.F2.0F38.${w} F7 /r`,
+      shift((b, _size, x, n) => b.i64.shrU(x, n)),
+      bmi2,
+    ),
   ]
 })

@@ -9,7 +9,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { ARITHMETIC_FLAGS, Flag } from '../state-layout.ts'
 import { accessOf, type Bits, hex, rexW, wordSizes } from './sizes.ts'
@@ -34,21 +34,23 @@ function bitStringAddress(b: Builder, o: Operands, bits: number, offset: Value):
   return b.i64.add(base, b.truncate(o.addressBits, b.i64.add(effective, distance)))
 }
 
-const bitTest = (change?: Change): Body => (b, o) => {
-  const bits = o.bits(0)
-  const offset = o.read(1)
-  const index = b.i64.and(offset, b.const64(bits - 1))
-  const mask = b.i64.shl(b.const64(1), index)
-  const flags = (old: Value): void =>
-    b.flagsSet(Flag.cf, b.i32.and(b.i32.wrapI64(b.i64.shrU(old, index)), b.const32(1)))
-  const compute = (old: Value): Value => change!(b, old, mask)
-  if (o.isMemory(0) && o.kind(1) !== 'imm8') {
-    const address = bitStringAddress(b, o, bits, offset)
-    if (change) o.modifyMemory(bits, address, compute, flags)
-    else flags(b.guestLoad(accessOf(bits), address))
-  } else if (change) o.modify(0, compute, flags)
-  else flags(o.read(0))
-}
+const bitTest =
+  (change?: Change): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const offset = o.read(1)
+    const index = b.i64.and(offset, b.const64(bits - 1))
+    const mask = b.i64.shl(b.const64(1), index)
+    const flags = (old: Value): void =>
+      b.flagsSet(Flag.cf, b.i32.and(b.i32.wrapI64(b.i64.shrU(old, index)), b.const32(1)))
+    const compute = (old: Value): Value => change!(b, old, mask)
+    if (o.isMemory(0) && o.kind(1) !== 'imm8') {
+      const address = bitStringAddress(b, o, bits, offset)
+      if (change) o.modifyMemory(bits, address, compute, flags)
+      else flags(b.guestLoad(accessOf(bits), address))
+    } else if (change) o.modify(0, compute, flags)
+    else flags(o.read(0))
+  }
 
 const bitTests: readonly { name: string; digit: number; change?: Change }[] = [
   { name: 'BT', digit: 4 },
@@ -65,29 +67,41 @@ const bitTestForms = ({ name, digit, change }: (typeof bitTests)[number]): Form[
     }
     const hot = bits !== 16 && !change
     return [
-      form(`${name} r/m${bits}, r${bits}`, `${rexW(bits)}0F ${hex(0x83 + digit * 8)} /r`, bitTest(change), options),
-      form(`${name} r/m${bits}, imm8`, `${rexW(bits)}0F BA /${digit} ib`, bitTest(change), { ...options, hot }),
+      form(
+        `${name} r/m${bits}, r${bits}`,
+        `${rexW(bits)}0F ${hex(0x83 + digit * 8)} /r`,
+        bitTest(change),
+        options,
+      ),
+      form(`${name} r/m${bits}, imm8`, `${rexW(bits)}0F BA /${digit} ib`, bitTest(change), {
+        ...options,
+        hot,
+      }),
     ]
   })
 
 /** BSF and BSR. */
-const scan = (position: (b: Builder, source: Value) => Value): Body => (b, o) => {
-  const source = o.read(1)
-  b.if(b.i64.ne(source, b.const64(0)), () => o.write(0, position(b, source)))
-  b.flagsLogic(o.bits(0), source)
-}
+const scan =
+  (position: (b: Builder, source: Value) => Value): Body =>
+  (b, o) => {
+    const source = o.read(1)
+    b.if(b.i64.ne(source, b.const64(0)), () => o.write(0, position(b, source)))
+    b.flagsLogic(o.bits(0), source)
+  }
 const lowest = (b: Builder, source: Value): Value => b.i64.ctz(source)
 const highest = (b: Builder, source: Value): Value => b.i64.sub(b.const64(63), b.i64.clz(source))
 
 /** TZCNT and LZCNT: the operand's size, and CF, for a source of 0. */
-const countZeros = (count: (b: Builder, bits: number, source: Value) => Value): Body => (b, o) => {
-  const bits = o.bits(0)
-  const source = o.read(1)
-  const result = count(b, bits, source)
-  o.write(0, result)
-  b.flagsLogic(bits, result)
-  b.flagsSet(Flag.cf, b.i64.eqz(source))
-}
+const countZeros =
+  (count: (b: Builder, bits: number, source: Value) => Value): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const source = o.read(1)
+    const result = count(b, bits, source)
+    o.write(0, result)
+    b.flagsLogic(bits, result)
+    b.flagsSet(Flag.cf, b.i64.eqz(source))
+  }
 const trailing = (b: Builder, bits: number, source: Value): Value =>
   b.i64.ctz(bits === 64 ? source : b.i64.or(source, b.const64(1n << BigInt(bits))))
 const leading = (b: Builder, bits: number, source: Value): Value =>
@@ -104,7 +118,7 @@ const crc32c: Procedure = procedure('crc32c', { parameters: [i64, i32], result: 
   const rest = b.local(i64, data!)
   const left = b.local(i32, bits!)
   const polynomial = b.const64(0x82f6_3b78)
-  b.loop(again => {
+  b.loop((again) => {
     let value = b.get(rest)
     for (let step = 0; step < 8; step++) {
       const mask = b.i64.sub(b.const64(0), b.i64.and(value, b.const64(1)))
@@ -123,16 +137,18 @@ const crc32: Body = (b, o) => {
 }
 
 /** Adds with carry in and out through one flag; the others stay. */
-const addThrough = (flag: number, position: number): Body => (b, o) => {
-  const bits = o.bits(0)
-  const y = o.read(1)
-  const x = o.read(0)
-  const sum = b.i64.add(b.i64.add(x, y), b.i64.extendI32U(b.flag(flag)))
-  const carries = b.i64.or(b.i64.and(x, y), b.i64.and(b.i64.or(x, y), b.i64.xor(sum, b.const64(-1))))
-  o.write(0, sum)
-  const carry = b.i32.and(b.i32.wrapI64(b.i64.shrU(carries, b.const64(bits - 1))), b.const32(1))
-  b.flagsSet(flag, b.i32.shl(carry, b.const32(position)))
-}
+const addThrough =
+  (flag: number, position: number): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const y = o.read(1)
+    const x = o.read(0)
+    const sum = b.i64.add(b.i64.add(x, y), b.i64.extendI32U(b.flag(flag)))
+    const carries = b.i64.or(b.i64.and(x, y), b.i64.and(b.i64.or(x, y), b.i64.xor(sum, b.const64(-1))))
+    o.write(0, sum)
+    const carry = b.i32.and(b.i32.wrapI64(b.i64.shrU(carries, b.const64(bits - 1))), b.const32(1))
+    b.flagsSet(flag, b.i32.shl(carry, b.const32(position)))
+  }
 
 const scanned: FormOptions = { user: true, undefinedFlags: Flag.cf | Flag.of | Flag.sf | Flag.af | Flag.pf }
 const counted: FormOptions = { user: true, undefinedFlags: Flag.of | Flag.sf | Flag.af | Flag.pf }
@@ -140,7 +156,7 @@ const prefixed = (prefix: string, bits: Bits): string => (bits === 64 ? `${prefi
 
 export const bitForms: readonly Form[] = [
   ...bitTests.flatMap(bitTestForms),
-  ...wordSizes.flatMap(bits => {
+  ...wordSizes.flatMap((bits) => {
     const operands = `r${bits}, r/m${bits}`
     const f3 = prefixed('F3', bits)
     const hot = bits !== 16
@@ -157,8 +173,14 @@ export const bitForms: readonly Form[] = [
   form('CRC32 r32, r/m16', 'F2 0F 38 F1 /r', crc32, { ...plain, feature: 'sse4.2' }),
   form('CRC32 r32, r/m32', 'F2 0F 38 F1 /r', crc32, { ...plain, feature: 'sse4.2' }),
   form('CRC32 r64, r/m64', 'F2 REX.W 0F 38 F1 /r', crc32, { ...plain, feature: 'sse4.2' }),
-  ...([32, 64] as const).flatMap(bits => [
-    form(`ADCX r${bits}, r/m${bits}`, `${prefixed('66', bits)}0F 38 F6 /r`, addThrough(Flag.cf, 0), { ...plain, feature: 'adx' }),
-    form(`ADOX r${bits}, r/m${bits}`, `${prefixed('F3', bits)}0F 38 F6 /r`, addThrough(Flag.of, 11), { ...plain, feature: 'adx' }),
+  ...([32, 64] as const).flatMap((bits) => [
+    form(`ADCX r${bits}, r/m${bits}`, `${prefixed('66', bits)}0F 38 F6 /r`, addThrough(Flag.cf, 0), {
+      ...plain,
+      feature: 'adx',
+    }),
+    form(`ADOX r${bits}, r/m${bits}`, `${prefixed('F3', bits)}0F 38 F6 /r`, addThrough(Flag.of, 11), {
+      ...plain,
+      feature: 'adx',
+    }),
   ]),
 ]

@@ -15,14 +15,18 @@ const cmpxchg8b: Body = (b, o) => {
     b.i64.or(b.i64.shl(readGpr(b, high, 32), b.const64(32)), readGpr(b, low, 32))
   const expected = pair(Gpr.rdx, Gpr.rax)
   const replacement = pair(Gpr.rcx, Gpr.rbx)
-  o.modify(0, found => b.select(b.i64.eq(found, expected), replacement, found), found => {
-    const equal = b.i64.eq(found, expected)
-    b.if(b.i32.eqz(equal), () => {
-      writeGpr(b, Gpr.rax, found, 32)
-      writeGpr(b, Gpr.rdx, b.i64.shrU(found, b.const64(32)), 32)
-    })
-    b.flagsSet(Flag.zf, b.i32.shl(equal, b.const32(6)))
-  })
+  o.modify(
+    0,
+    (found) => b.select(b.i64.eq(found, expected), replacement, found),
+    (found) => {
+      const equal = b.i64.eq(found, expected)
+      b.if(b.i32.eqz(equal), () => {
+        writeGpr(b, Gpr.rax, found, 32)
+        writeGpr(b, Gpr.rdx, b.i64.shrU(found, b.const64(32)), 32)
+      })
+      b.flagsSet(Flag.zf, b.i32.shl(equal, b.const32(6)))
+    },
+  )
 }
 
 const cmpxchg16b: Body = (b, o) => {

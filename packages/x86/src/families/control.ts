@@ -7,7 +7,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { Flag } from '../state-layout.ts'
 import { Gpr, push, readGpr, writeGpr } from './registers.ts'
@@ -17,11 +17,14 @@ const ends: FormOptions = { ends: true }
 const hot: FormOptions = { ends: true, hot: true }
 const counted: FormOptions = { ends: true, addressSized: true }
 
-const jmp: Body = b => b.branch()
+const jmp: Body = (b) => b.branch()
 const jmpIndirect: Body = (b, o) => b.jump(o.read(0))
-const jcc = (code: number): Body => b => b.if(b.condition(code), () => b.branch())
+const jcc =
+  (code: number): Body =>
+  (b) =>
+    b.if(b.condition(code), () => b.branch())
 
-const call: Body = b => {
+const call: Body = (b) => {
   push(b, b.nextRip())
   b.branch()
 }
@@ -31,23 +34,27 @@ const callIndirect: Body = (b, o) => {
   push(b, b.nextRip())
   b.jump(target)
 }
-const ret = (released: (o: Operands) => Value | undefined): Body => (b, o) => {
-  const stack = readGpr(b, Gpr.rsp)
-  const target = b.guestLoad(Access.u64, stack)
-  const popped = b.i64.add(stack, b.const64(8))
-  const extra = released(o)
-  writeGpr(b, Gpr.rsp, extra === undefined ? popped : b.i64.add(popped, extra))
-  b.jump(target)
-}
+const ret =
+  (released: (o: Operands) => Value | undefined): Body =>
+  (b, o) => {
+    const stack = readGpr(b, Gpr.rsp)
+    const target = b.guestLoad(Access.u64, stack)
+    const popped = b.i64.add(stack, b.const64(8))
+    const extra = released(o)
+    writeGpr(b, Gpr.rsp, extra === undefined ? popped : b.i64.add(popped, extra))
+    b.jump(target)
+  }
 
 /** Counts RCX (ECX with 32-bit addresses) down and branches while it is not zero, and `also` holds. */
-const loop = (also?: (b: Builder) => Value): Body => (b, o) => {
-  const bits = o.addressBits
-  const count = b.truncate(bits, b.i64.sub(readGpr(b, Gpr.rcx, bits), b.const64(1)))
-  writeGpr(b, Gpr.rcx, count, bits)
-  const more = b.i64.ne(count, b.const64(0))
-  b.if(also ? b.i32.and(more, also(b)) : more, () => b.branch())
-}
+const loop =
+  (also?: (b: Builder) => Value): Body =>
+  (b, o) => {
+    const bits = o.addressBits
+    const count = b.truncate(bits, b.i64.sub(readGpr(b, Gpr.rcx, bits), b.const64(1)))
+    writeGpr(b, Gpr.rcx, count, bits)
+    const more = b.i64.ne(count, b.const64(0))
+    b.if(also ? b.i32.and(more, also(b)) : more, () => b.branch())
+  }
 const jrcxz: Body = (b, o) => b.if(b.i64.eqz(readGpr(b, Gpr.rcx, o.addressBits)), () => b.branch())
 
 export const controlForms: readonly Form[] = [
@@ -60,10 +67,30 @@ export const controlForms: readonly Form[] = [
   ]),
   form('CALL rel32', 'E8 cd', call, hot),
   form('CALL r/m64', 'FF /2', callIndirect, hot),
-  form('RET', 'C3', ret(() => undefined), hot),
-  form('RET imm16', 'C2 iw', ret(o => o.read(0)), ends),
-  form('LOOPNE rel8', 'E0 cb', loop(b => b.i32.eqz(b.flag(Flag.zf))), counted),
-  form('LOOPE rel8', 'E1 cb', loop(b => b.flag(Flag.zf)), counted),
+  form(
+    'RET',
+    'C3',
+    ret(() => undefined),
+    hot,
+  ),
+  form(
+    'RET imm16',
+    'C2 iw',
+    ret((o) => o.read(0)),
+    ends,
+  ),
+  form(
+    'LOOPNE rel8',
+    'E0 cb',
+    loop((b) => b.i32.eqz(b.flag(Flag.zf))),
+    counted,
+  ),
+  form(
+    'LOOPE rel8',
+    'E1 cb',
+    loop((b) => b.flag(Flag.zf)),
+    counted,
+  ),
   form('LOOP rel8', 'E2 cb', loop(), counted),
   form('JRCXZ rel8', 'E3 cb', jrcxz, counted),
 ]

@@ -7,7 +7,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { ARITHMETIC_FLAGS, Flag, Vector } from '../state-layout.ts'
 import { Gpr, readGpr, writeGpr } from './registers.ts'
@@ -38,24 +38,30 @@ function productFlags(b: Builder, significant: Value): void {
 }
 
 /** accumulator times operand, into twice the width: AX, DX:AX, EDX:EAX, RDX:RAX. */
-const multiplyWide = (signed: boolean): Body => (b, o) => {
-  const bits = o.bits(0)
-  const extend = (value: Value): Value => (signed ? b.signExtend(bits, value) : value)
-  const x = extend(readGpr(b, Gpr.rax, bits))
-  const y = extend(o.read(0))
-  const low = b.i64.mul(x, y)
-  if (bits === 8) {
-    writeGpr(b, Gpr.rax, low, 16)
-    productFlags(b, b.i64.ne(low, extend(b.truncate(8, low))))
-    return
+const multiplyWide =
+  (signed: boolean): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const extend = (value: Value): Value => (signed ? b.signExtend(bits, value) : value)
+    const x = extend(readGpr(b, Gpr.rax, bits))
+    const y = extend(o.read(0))
+    const low = b.i64.mul(x, y)
+    if (bits === 8) {
+      writeGpr(b, Gpr.rax, low, 16)
+      productFlags(b, b.i64.ne(low, extend(b.truncate(8, low))))
+      return
+    }
+    const high =
+      bits < 64
+        ? b.i64.shrU(low, b.const64(bits))
+        : signed
+          ? highProductSigned(b, x, y)
+          : highProduct(b, x, y)
+    writeGpr(b, Gpr.rax, low, bits)
+    writeGpr(b, Gpr.rdx, high, bits)
+    if (bits < 64) productFlags(b, b.i64.ne(low, extend(b.truncate(bits, low))))
+    else productFlags(b, b.i64.ne(high, signed ? b.i64.shrS(low, b.const64(63)) : b.const64(0)))
   }
-  const high =
-    bits < 64 ? b.i64.shrU(low, b.const64(bits)) : signed ? highProductSigned(b, x, y) : highProduct(b, x, y)
-  writeGpr(b, Gpr.rax, low, bits)
-  writeGpr(b, Gpr.rdx, high, bits)
-  if (bits < 64) productFlags(b, b.i64.ne(low, extend(b.truncate(bits, low))))
-  else productFlags(b, b.i64.ne(high, signed ? b.i64.shrS(low, b.const64(63)) : b.const64(0)))
-}
 
 /** IMUL of two or three operands: the last two are multiplied, the product is cut to the first. */
 const multiply: Body = (b, o) => {
@@ -76,39 +82,43 @@ const multiply: Body = (b, o) => {
  * (high * 2^64 + low) / divisor, for high < divisor: school division by digits of 32 bits, with the divisor moved up
  * so that each estimate of a digit is at most 2 too large (Knuth, volume 2, 4.3.1 D).
  */
-export const divide128: Procedure = procedure('divide128', { parameters: [i64, i64, i64], result: i64 }, (b, high, low, divisor) => {
-  const shift = b.i64.clz(divisor!)
-  const d = b.i64.shl(divisor!, shift)
-  const d1 = b.i64.shrU(d, b.const64(32))
-  const d0 = b.i64.and(d, b.const64(LOW))
-  const base = b.const64(1n << 32n)
-  // A shift by 64 - shift, which may be 64, in two steps.
-  const carried = b.i64.shrU(b.i64.shrU(low!, b.const64(1)), b.i64.sub(b.const64(63), shift))
-  const upper = b.i64.or(b.i64.shl(high!, shift), carried)
-  const lower = b.i64.shl(low!, shift)
-  /** One digit of (rest * 2^32 + next) / d, for rest < d. */
-  const digit = (rest: Value, next: Value): Value => {
-    const quotient = b.local(i64, b.i64.divU(rest, d1))
-    const remainder = b.local(i64, b.i64.sub(rest, b.i64.mul(b.get(quotient), d1)))
-    b.block(done =>
-      b.loop(again => {
-        const fits = b.i64.ltU(b.get(quotient), base)
-        const product = b.i64.mul(b.get(quotient), d0)
-        const limit = b.i64.or(b.i64.shl(b.get(remainder), b.const64(32)), next)
-        b.brIf(b.i32.and(fits, b.i64.leU(product, limit)), done)
-        b.set(quotient, b.i64.sub(b.get(quotient), b.const64(1)))
-        b.set(remainder, b.i64.add(b.get(remainder), d1))
-        b.brIf(b.i64.ltU(b.get(remainder), base), again)
-      }),
-    )
-    return b.get(quotient)
-  }
-  const next1 = b.i64.shrU(lower, b.const64(32))
-  const quotient1 = digit(upper, next1)
-  const rest = b.i64.sub(b.i64.or(b.i64.shl(upper, b.const64(32)), next1), b.i64.mul(quotient1, d))
-  const quotient0 = digit(rest, b.i64.and(lower, b.const64(LOW)))
-  b.return(b.i64.add(b.i64.shl(quotient1, b.const64(32)), quotient0))
-})
+export const divide128: Procedure = procedure(
+  'divide128',
+  { parameters: [i64, i64, i64], result: i64 },
+  (b, high, low, divisor) => {
+    const shift = b.i64.clz(divisor!)
+    const d = b.i64.shl(divisor!, shift)
+    const d1 = b.i64.shrU(d, b.const64(32))
+    const d0 = b.i64.and(d, b.const64(LOW))
+    const base = b.const64(1n << 32n)
+    // A shift by 64 - shift, which may be 64, in two steps.
+    const carried = b.i64.shrU(b.i64.shrU(low!, b.const64(1)), b.i64.sub(b.const64(63), shift))
+    const upper = b.i64.or(b.i64.shl(high!, shift), carried)
+    const lower = b.i64.shl(low!, shift)
+    /** One digit of (rest * 2^32 + next) / d, for rest < d. */
+    const digit = (rest: Value, next: Value): Value => {
+      const quotient = b.local(i64, b.i64.divU(rest, d1))
+      const remainder = b.local(i64, b.i64.sub(rest, b.i64.mul(b.get(quotient), d1)))
+      b.block((done) =>
+        b.loop((again) => {
+          const fits = b.i64.ltU(b.get(quotient), base)
+          const product = b.i64.mul(b.get(quotient), d0)
+          const limit = b.i64.or(b.i64.shl(b.get(remainder), b.const64(32)), next)
+          b.brIf(b.i32.and(fits, b.i64.leU(product, limit)), done)
+          b.set(quotient, b.i64.sub(b.get(quotient), b.const64(1)))
+          b.set(remainder, b.i64.add(b.get(remainder), d1))
+          b.brIf(b.i64.ltU(b.get(remainder), base), again)
+        }),
+      )
+      return b.get(quotient)
+    }
+    const next1 = b.i64.shrU(lower, b.const64(32))
+    const quotient1 = digit(upper, next1)
+    const rest = b.i64.sub(b.i64.or(b.i64.shl(upper, b.const64(32)), next1), b.i64.mul(quotient1, d))
+    const quotient0 = digit(rest, b.i64.and(lower, b.const64(LOW)))
+    b.return(b.i64.add(b.i64.shl(quotient1, b.const64(32)), quotient0))
+  },
+)
 
 /** As `divide128` of signed numbers, for any operands. #DE where the quotient does not fit. */
 const divideSigned128: Procedure = procedure(
@@ -205,7 +215,7 @@ const product: FormOptions = { user: true, undefinedFlags: Flag.sf | Flag.zf | F
 const quotient: FormOptions = { user: true, undefinedFlags: ARITHMETIC_FLAGS }
 
 export const multiplyDivideForms: readonly Form[] = [
-  ...everySize.flatMap(bits => {
+  ...everySize.flatMap((bits) => {
     const row = (name: string, digit: number, body: Body, options: FormOptions): Form =>
       form(`${name} r/m${bits}`, `${rexW(bits)}${hex(bits === 8 ? 0xf6 : 0xf7)} /${digit}`, body, options)
     return [
@@ -215,13 +225,18 @@ export const multiplyDivideForms: readonly Form[] = [
       row('IDIV', 7, idiv, quotient),
     ]
   }),
-  ...wordSizes.flatMap(bits => {
+  ...wordSizes.flatMap((bits) => {
     const options: FormOptions = { ...product, hot: bits !== 16 }
     const operands = `r${bits}, r/m${bits}`
     return [
       form(`IMUL ${operands}`, `${rexW(bits)}0F AF /r`, multiply, options),
       form(`IMUL ${operands}, imm8s`, `${rexW(bits)}6B /r ib`, multiply, options),
-      form(`IMUL ${operands}, ${immediateKind(bits)}`, `${rexW(bits)}69 /r ${immediateBytes(bits)}`, multiply, options),
+      form(
+        `IMUL ${operands}, ${immediateKind(bits)}`,
+        `${rexW(bits)}69 /r ${immediateBytes(bits)}`,
+        multiply,
+        options,
+      ),
     ]
   }),
 ]

@@ -5,24 +5,28 @@
  * Guest memory has no caches that are modelled, and accesses of one vCPU happen in order: the fences are for other
  * CPUs, which see a vCPU's accesses in an order that x86 allows. Cache-line instructions take no faults here.
  */
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Vector } from '../state-layout.ts'
 import { hex, rexW, wordSizes } from './sizes.ts'
 
 const nothing: Body = () => {}
-const undefinedInstruction: Body = b => b.raise(Vector.ud)
+const undefinedInstruction: Body = (b) => b.raise(Vector.ud)
 const plain: FormOptions = { user: true }
 const hot: FormOptions = { user: true, hot: true }
 const ud: FormOptions = { ends: true }
 
 export const noOperationForms: readonly Form[] = [
   form('NOP', '90', nothing, hot),
-  ...wordSizes.map(bits => form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /0`, nothing, bits === 64 ? plain : hot)),
+  ...wordSizes.map((bits) =>
+    form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /0`, nothing, bits === 64 ? plain : hot),
+  ),
   // Reserved for hints: CPUs execute 0F 19 to 0F 1F, and what is left of 0F 18, as NOP whatever ModRM says.
-  ...wordSizes.flatMap(bits => [
-    ...[4, 5, 6, 7].map(digit => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit}`, nothing, plain)),
-    ...[1, 2, 3, 4, 5, 6, 7].map(digit => form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /${digit}`, nothing, plain)),
-    ...[0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map(opcode =>
+  ...wordSizes.flatMap((bits) => [
+    ...[4, 5, 6, 7].map((digit) => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit}`, nothing, plain)),
+    ...[1, 2, 3, 4, 5, 6, 7].map((digit) =>
+      form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /${digit}`, nothing, plain),
+    ),
+    ...[0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e].map((opcode) =>
       form(`NOP r/m${bits}, r${bits}`, `${rexW(bits)}0F ${hex(opcode)} /r`, nothing, plain),
     ),
   ]),

@@ -7,7 +7,7 @@
  * 16 shift the source in twice, as AMD CPUs do.
  */
 import type { Builder, Value } from '../ir/builder.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { Flag } from '../state-layout.ts'
 import { type Bits, everySize, hex, rexW, wordSizes } from './sizes.ts'
@@ -26,10 +26,17 @@ interface Shift {
   readonly setsResultFlags: boolean
 }
 
-const bit = (b: Builder, value: Value, index: Value): Value => b.i32.and(b.i32.wrapI64(b.i64.shrU(value, index)), b.const32(1))
+const bit = (b: Builder, value: Value, index: Value): Value =>
+  b.i32.and(b.i32.wrapI64(b.i64.shrU(value, index)), b.const32(1))
 
 /** CF and OF at their EFLAGS positions. */
-function carryAndOverflow(b: Builder, bits: number, carry: Value, result: Value, overflow: Shift['overflow']): Value {
+function carryAndOverflow(
+  b: Builder,
+  bits: number,
+  carry: Value,
+  result: Value,
+  overflow: Shift['overflow'],
+): Value {
   const cf = b.i32.and(b.i32.wrapI64(carry), b.const32(1))
   if (overflow === 'zero') return cf
   const sign = bit(b, result, b.const64(bits - 1))
@@ -40,17 +47,23 @@ function carryAndOverflow(b: Builder, bits: number, carry: Value, result: Value,
 const maskedCount = (b: Builder, o: Operands, bits: number, index: number): Value =>
   b.i64.and(o.read(index), b.const64(bits === 64 ? 63 : 31))
 
-const shiftBody = (shift: Shift): Body => (b, o) => {
-  const bits = o.bits(0)
-  const n = maskedCount(b, o, bits, 1)
-  o.modify(0, x => shift.result(b, bits, x, n), (x, result) => {
-    b.if(b.i32.wrapI64(n), () => {
-      const carry = shift.carry(b, bits, x, n, result)
-      if (shift.setsResultFlags) b.flagsLogic(bits, result)
-      b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, result, shift.overflow))
-    })
-  })
-}
+const shiftBody =
+  (shift: Shift): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const n = maskedCount(b, o, bits, 1)
+    o.modify(
+      0,
+      (x) => shift.result(b, bits, x, n),
+      (x, result) => {
+        b.if(b.i32.wrapI64(n), () => {
+          const carry = shift.carry(b, bits, x, n, result)
+          if (shift.setsResultFlags) b.flagsLogic(bits, result)
+          b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, result, shift.overflow))
+        })
+      },
+    )
+  }
 
 const shl: Shift = {
   result: (b, _bits, x, n) => b.i64.shl(x, n),
@@ -81,7 +94,9 @@ function rotate(b: Builder, bits: number, x: Value, n: Value, left: boolean): Va
   }
   const count = b.i64.and(n, b.const64(bits - 1))
   const rest = b.i64.sub(b.const64(bits), count)
-  return left ? b.i64.or(b.i64.shl(x, count), b.i64.shrU(x, rest)) : b.i64.or(b.i64.shrU(x, count), b.i64.shl(x, rest))
+  return left
+    ? b.i64.or(b.i64.shl(x, count), b.i64.shrU(x, rest))
+    : b.i64.or(b.i64.shrU(x, count), b.i64.shl(x, rest))
 }
 const rol: Shift = {
   result: (b, bits, x, n) => rotate(b, bits, x, n, true),
@@ -97,68 +112,77 @@ const ror: Shift = {
 }
 
 /** RCL and RCR rotate bits + 1 bits, CF the topmost; 8- and 16-bit counts are taken modulo 9 and 17. */
-const rotateThroughCarry = (left: boolean): Body => (b, o) => {
-  const bits = o.bits(0)
-  const masked = maskedCount(b, o, bits, 1)
-  const n = bits < 32 ? b.i64.remU(masked, b.const64(bits + 1)) : masked
-  const before = b.i64.extendI32U(b.flag(Flag.cf))
-  const zero = b.i64.eqz(n)
-  const one = b.const64(1)
-  const rest = b.i64.sub(b.const64(bits), n)
-  const result = (x: Value): Value => {
-    if (bits < 64) {
-      const wide = b.i64.or(x, b.i64.shl(before, b.const64(bits)))
-      const back = b.i64.add(rest, one)
-      return left
-        ? b.i64.or(b.i64.shl(wide, n), b.i64.shrU(wide, back))
-        : b.i64.or(b.i64.shrU(wide, n), b.i64.shl(wide, back))
+const rotateThroughCarry =
+  (left: boolean): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const masked = maskedCount(b, o, bits, 1)
+    const n = bits < 32 ? b.i64.remU(masked, b.const64(bits + 1)) : masked
+    const before = b.i64.extendI32U(b.flag(Flag.cf))
+    const zero = b.i64.eqz(n)
+    const one = b.const64(1)
+    const rest = b.i64.sub(b.const64(bits), n)
+    const result = (x: Value): Value => {
+      if (bits < 64) {
+        const wide = b.i64.or(x, b.i64.shl(before, b.const64(bits)))
+        const back = b.i64.add(rest, one)
+        return left
+          ? b.i64.or(b.i64.shl(wide, n), b.i64.shrU(wide, back))
+          : b.i64.or(b.i64.shrU(wide, n), b.i64.shl(wide, back))
+      }
+      // A shift by 65 - n is one by 1 and one by 64 - n, so that neither reaches 64.
+      const rotated = left
+        ? b.i64.or(
+            b.i64.or(b.i64.shl(x, n), b.i64.shl(before, b.i64.sub(n, one))),
+            b.i64.shrU(b.i64.shrU(x, one), rest),
+          )
+        : b.i64.or(b.i64.or(b.i64.shrU(x, n), b.i64.shl(before, rest)), b.i64.shl(b.i64.shl(x, one), rest))
+      return b.select(zero, x, rotated)
     }
-    // A shift by 65 - n is one by 1 and one by 64 - n, so that neither reaches 64.
-    const rotated = left
-      ? b.i64.or(b.i64.or(b.i64.shl(x, n), b.i64.shl(before, b.i64.sub(n, one))), b.i64.shrU(b.i64.shrU(x, one), rest))
-      : b.i64.or(b.i64.or(b.i64.shrU(x, n), b.i64.shl(before, rest)), b.i64.shl(b.i64.shl(x, one), rest))
-    return b.select(zero, x, rotated)
-  }
-  o.modify(0, result, (x, rotated) => {
-    b.if(b.i32.wrapI64(masked), () => {
-      // The last bit that left the operand; CF itself when n is a multiple of bits + 1.
-      const last = left ? b.i64.shrU(x, rest) : b.i64.shrU(x, b.i64.sub(n, one))
-      const carry = b.select(zero, before, last)
-      b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, rotated, left ? 'left' : 'right'))
+    o.modify(0, result, (x, rotated) => {
+      b.if(b.i32.wrapI64(masked), () => {
+        // The last bit that left the operand; CF itself when n is a multiple of bits + 1.
+        const last = left ? b.i64.shrU(x, rest) : b.i64.shrU(x, b.i64.sub(n, one))
+        const carry = b.select(zero, before, last)
+        b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, rotated, left ? 'left' : 'right'))
+      })
     })
-  })
-}
+  }
 
 /** SHLD, SHRD: the destination shifted, the vacated bits taken from the source. */
-const doubleShift = (left: boolean): Body => (b, o) => {
-  const bits = o.bits(0)
-  const n = maskedCount(b, o, bits, 2)
-  const source = o.read(1)
-  const one = b.const64(1)
-  const result = (x: Value): Value => {
-    if (bits === 64) {
-      const rest = b.i64.sub(b.const64(63), n)
+const doubleShift =
+  (left: boolean): Body =>
+  (b, o) => {
+    const bits = o.bits(0)
+    const n = maskedCount(b, o, bits, 2)
+    const source = o.read(1)
+    const one = b.const64(1)
+    const result = (x: Value): Value => {
+      if (bits === 64) {
+        const rest = b.i64.sub(b.const64(63), n)
+        return left
+          ? b.i64.or(b.i64.shl(x, n), b.i64.shrU(b.i64.shrU(source, one), rest))
+          : b.i64.or(b.i64.shrU(x, n), b.i64.shl(b.i64.shl(source, one), rest))
+      }
+      if (bits === 32) {
+        const wide = left
+          ? b.i64.or(b.i64.shl(x, b.const64(32)), source)
+          : b.i64.or(x, b.i64.shl(source, b.const64(32)))
+        return left ? b.i64.shrU(b.i64.shl(wide, n), b.const64(32)) : b.i64.shrU(wide, n)
+      }
+      const twice = b.i64.or(source, b.i64.shl(source, b.const64(16)))
       return left
-        ? b.i64.or(b.i64.shl(x, n), b.i64.shrU(b.i64.shrU(source, one), rest))
-        : b.i64.or(b.i64.shrU(x, n), b.i64.shl(b.i64.shl(source, one), rest))
+        ? b.i64.shrU(b.i64.shl(b.i64.or(b.i64.shl(x, b.const64(32)), twice), n), b.const64(32))
+        : b.i64.shrU(b.i64.or(x, b.i64.shl(twice, b.const64(16))), n)
     }
-    if (bits === 32) {
-      const wide = left ? b.i64.or(b.i64.shl(x, b.const64(32)), source) : b.i64.or(x, b.i64.shl(source, b.const64(32)))
-      return left ? b.i64.shrU(b.i64.shl(wide, n), b.const64(32)) : b.i64.shrU(wide, n)
-    }
-    const twice = b.i64.or(source, b.i64.shl(source, b.const64(16)))
-    return left
-      ? b.i64.shrU(b.i64.shl(b.i64.or(b.i64.shl(x, b.const64(32)), twice), n), b.const64(32))
-      : b.i64.shrU(b.i64.or(x, b.i64.shl(twice, b.const64(16))), n)
-  }
-  o.modify(0, result, (x, shifted) => {
-    b.if(b.i32.wrapI64(n), () => {
-      const carry = (left ? shl : shr).carry(b, bits, x, n, shifted)
-      b.flagsLogic(bits, shifted)
-      b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, shifted, left ? 'left' : 'right'))
+    o.modify(0, result, (x, shifted) => {
+      b.if(b.i32.wrapI64(n), () => {
+        const carry = (left ? shl : shr).carry(b, bits, x, n, shifted)
+        b.flagsLogic(bits, shifted)
+        b.flagsSet(Flag.cf | Flag.of, carryAndOverflow(b, bits, carry, shifted, left ? 'left' : 'right'))
+      })
     })
-  })
-}
+  }
 
 const operations: readonly { name: string; digit: number; body: Body; hot: boolean; logic: boolean }[] = [
   { name: 'ROL', digit: 0, body: shiftBody(rol), hot: true, logic: false },
@@ -179,7 +203,10 @@ const shiftForms = ({ name, digit, body, hot, logic }: (typeof operations)[numbe
     const cf = logic && bits < 32 ? Flag.cf : 0
     const often = hot && bits >= 32
     const row = (count: string, opcode: number, bytes: string, options: FormOptions): Form =>
-      form(`${name} r/m${bits}, ${count}`, `${rexW(bits)}${hex(opcode + wide)} /${digit}${bytes}`, body, { user: true, ...options })
+      form(`${name} r/m${bits}, ${count}`, `${rexW(bits)}${hex(opcode + wide)} /${digit}${bytes}`, body, {
+        user: true,
+        ...options,
+      })
     return [
       row('imm8', 0xc0, ' ib', { hot: often, undefinedFlags: Flag.of | af | cf }),
       row('1', 0xd0, '', { hot: often && logic, undefinedFlags: af }),
@@ -190,15 +217,26 @@ const shiftForms = ({ name, digit, body, hot, logic }: (typeof operations)[numbe
 export const shiftRotateForms: readonly Form[] = [
   ...operations.flatMap(shiftForms),
   ...(['SHLD', 'SHRD'] as const).flatMap((name, index) =>
-    wordSizes.flatMap(bits => {
+    wordSizes.flatMap((bits) => {
       const options: FormOptions = {
         user: true,
-        undefinedFlags: bits === 16 ? Flag.of | Flag.af | Flag.cf | Flag.sf | Flag.zf | Flag.pf : Flag.of | Flag.af,
+        undefinedFlags:
+          bits === 16 ? Flag.of | Flag.af | Flag.cf | Flag.sf | Flag.zf | Flag.pf : Flag.of | Flag.af,
       }
       const operands = `r/m${bits}, r${bits}`
       return [
-        form(`${name} ${operands}, imm8`, `${rexW(bits)}0F ${hex(0xa4 + index * 8)} /r ib`, doubleShift(index === 0), options),
-        form(`${name} ${operands}, CL`, `${rexW(bits)}0F ${hex(0xa5 + index * 8)} /r`, doubleShift(index === 0), options),
+        form(
+          `${name} ${operands}, imm8`,
+          `${rexW(bits)}0F ${hex(0xa4 + index * 8)} /r ib`,
+          doubleShift(index === 0),
+          options,
+        ),
+        form(
+          `${name} ${operands}, CL`,
+          `${rexW(bits)}0F ${hex(0xa5 + index * 8)} /r`,
+          doubleShift(index === 0),
+          options,
+        ),
       ]
     }),
   ),

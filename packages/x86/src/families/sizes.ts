@@ -17,12 +17,28 @@ export const immediateKind = (bits: Bits): string => (bits === 64 ? 'imm32s' : `
 export const immediateBytes = (bits: Bits): string => (bits === 8 ? 'ib' : bits === 16 ? 'iw' : 'id')
 /** Register in the low bits of the opcode. */
 export const opcodeRegister = (bits: Bits): string => (bits === 8 ? '+rb' : bits === 16 ? '+rw' : '+rd')
-export const accumulator = (bits: Bits): string => (bits === 8 ? 'AL' : bits === 16 ? 'AX' : bits === 32 ? 'EAX' : 'RAX')
+export const accumulator = (bits: Bits): string =>
+  bits === 8 ? 'AL' : bits === 16 ? 'AX' : bits === 32 ? 'EAX' : 'RAX'
 export const hex = (byte: number): string => byte.toString(16).toUpperCase().padStart(2, '0')
 export const accessOf = (bits: number): Access =>
   bits === 8 ? Access.u8 : bits === 16 ? Access.u16 : bits === 32 ? Access.u32 : Access.u64
 
 /** Conditions by code: the name that rows carry, as in JE, SETE, CMOVE. */
 export const conditionNames: readonly string[] = [
-  'O', 'NO', 'B', 'AE', 'E', 'NE', 'BE', 'A', 'S', 'NS', 'P', 'NP', 'L', 'GE', 'LE', 'G',
+  'O',
+  'NO',
+  'B',
+  'AE',
+  'E',
+  'NE',
+  'BE',
+  'A',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'GE',
+  'LE',
+  'G',
 ]

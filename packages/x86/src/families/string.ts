@@ -21,7 +21,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { Flag, Segment, State } from '../state-layout.ts'
 import { spanForRead, spanForWrite } from '../system/engine.ts'
@@ -33,7 +33,8 @@ const PAGE = 4096
 
 /** 64-bit mode has no base for ES. */
 const destinationBase = (b: Builder): Value => b.const64(0)
-const backwards = (b: Builder): Value => b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.df)))
+const backwards = (b: Builder): Value =>
+  b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.df)))
 
 /** Moves an index register by `bytes`. */
 function advance(b: Builder, register: number, bytes: Value, mask: Value): void {
@@ -55,7 +56,12 @@ interface Element {
 }
 
 /** Executes one element and gives the operands that are compared (the second is missing elsewhere). */
-function execute(b: Builder, bits: number, operation: StringOperation, element: Element): { x: Value; y?: Value } {
+function execute(
+  b: Builder,
+  bits: number,
+  operation: StringOperation,
+  element: Element,
+): { x: Value; y?: Value } {
   const x = operation.source ? element.load('source') : readGpr(b, Gpr.rax, bits)
   if (operation.destination === 'read') return { x, y: element.load('destination') }
   if (operation.destination === 'write') element.store(x)
@@ -69,8 +75,8 @@ function conclude(b: Builder, bits: number, operation: StringOperation, x: Value
 }
 
 const guestElement = (b: Builder, bits: number, source: Value, destination: Value): Element => ({
-  load: from => b.guestLoad(accessOf(bits), from === 'source' ? source : destination),
-  store: value => b.guestStore(accessOf(bits), destination, value),
+  load: (from) => b.guestLoad(accessOf(bits), from === 'source' ? source : destination),
+  store: (value) => b.guestStore(accessOf(bits), destination, value),
 })
 
 function once(b: Builder, o: Operands, bits: number, operation: StringOperation): void {
@@ -137,16 +143,17 @@ function repetition(name: string, bits: Bits, operation: StringOperation): Proce
         b.set(n, b.select(found, b.get(n), b.const32(0)))
       })
     if (operation.source) span(from, spanForRead, source)
-    if (operation.destination !== 'none') span(to, operation.destination === 'write' ? spanForWrite : spanForRead, destination)
+    if (operation.destination !== 'none')
+      span(to, operation.destination === 'write' ? spanForWrite : spanForRead, destination)
 
     const spanElement: Element = {
-      load: which => b.hostLoad(access, b.get(which === 'source' ? from : to)),
-      store: value => b.hostStore(access, b.get(to), value),
+      load: (which) => b.hostLoad(access, b.get(which === 'source' ? from : to)),
+      store: (value) => b.hostStore(access, b.get(to), value),
     }
     const narrowStep = b.i32.wrapI64(step)
     /** Elements one by one; those that compare stop where they should. */
     const oneByOne = (): void =>
-      b.loop(again => {
+      b.loop((again) => {
         const values = execute(b, bits, operation, spanElement)
         b.set(x, values.x)
         b.set(done, b.i32.add(b.get(done), b.const32(1)))
@@ -182,12 +189,14 @@ function repetition(name: string, bits: Bits, operation: StringOperation): Proce
           const ahead = b.i32.sub(b.get(to), b.get(from))
           const distance = b.select(down, b.i32.sub(b.const32(0), ahead), ahead)
           const apart = b.i32.geU(distance, b.i32.shl(b.get(n), b.const32(log2)))
-          atOnce(apart, length => b.hostCopy(lowest(to, length), lowest(from, length), length))
+          atOnce(apart, (length) => b.hostCopy(lowest(to, length), lowest(from, length), length))
         } else if (operation.destination === 'write') {
           const value = readGpr(b, Gpr.rax, bits)
           const byte = readGpr(b, Gpr.rax, 8)
           const pattern = b.truncate(bits, b.i64.mul(byte, b.const64(0x0101_0101_0101_0101n)))
-          atOnce(b.i64.eq(value, pattern), length => b.hostFill(lowest(to, length), b.i32.wrapI64(byte), length))
+          atOnce(b.i64.eq(value, pattern), (length) =>
+            b.hostFill(lowest(to, length), b.i32.wrapI64(byte), length),
+          )
         } else oneByOne()
       },
       () => {

@@ -1,21 +1,22 @@
 import { describe, expect, test } from 'vitest'
+import { prepareProgram } from '../../src/evaluator/program.ts'
 import { Builder, type Value } from '../../src/ir/builder.ts'
 import { Access } from '../../src/ir/op.ts'
-import { type Procedure } from '../../src/ir/procedure.ts'
-import { takesMemory } from '../../src/isa/encoding.ts'
-import { createDecoder } from '../../src/isa/decoder.ts'
+import type { Procedure } from '../../src/ir/procedure.ts'
 import { DecodeTable, FormTable } from '../../src/isa/decode-table.ts'
+import { createDecoder } from '../../src/isa/decoder.ts'
+import { takesMemory } from '../../src/isa/encoding.ts'
 import type { Form } from '../../src/isa/form.ts'
 import { forms } from '../../src/isa/forms.ts'
 import { type Binding, Operands } from '../../src/isa/operands.ts'
-import { prepareProgram } from '../../src/evaluator/program.ts'
 
 /** Operands that are known to nobody: every number comes from the state. */
 function unknownOperands(b: Builder, memory: boolean, form: Form, variant: Partial<Binding>): Binding {
   const word = (): Value => b.stateLoad(Access.u64, 0)
   const small = (): Value => b.stateLoad(Access.i32, 0)
   return {
-    isMemory: index => form.operands[index]!.startsWith('moffs') || (memory && takesMemory(form.operands[index]!)),
+    isMemory: (index) =>
+      form.operands[index]!.startsWith('moffs') || (memory && takesMemory(form.operands[index]!)),
     register: () => ({ offset: 0, dynamic: small() }),
     number: small,
     effectiveAddress: word,
@@ -32,14 +33,14 @@ function unknownOperands(b: Builder, memory: boolean, form: Form, variant: Parti
 
 function variants(form: Form): { memory: boolean; binding: Partial<Binding> }[] {
   const mayBeMemory = form.operands.some(takesMemory)
-  const mustBeMemory = form.operands.some(kind => /^m\d*$/.test(kind))
+  const mustBeMemory = form.operands.some((kind) => /^m\d*$/.test(kind))
   const kinds = mustBeMemory ? [true] : mayBeMemory ? [false, true] : [false]
-  return kinds.flatMap(memory => [
+  return kinds.flatMap((memory) => [
     { memory, binding: {} },
     ...(form.options.lock && memory ? [{ memory, binding: { lock: true } }] : []),
     ...(form.options.addressSized ? [{ memory, binding: { addressBits: 32 as const } }] : []),
     ...(form.options.string
-      ? (['rep', 'repne'] as const).flatMap(repeat => [
+      ? (['rep', 'repne'] as const).flatMap((repeat) => [
           { memory, binding: { repeat } },
           { memory, binding: { repeat, addressBits: 32 as const } },
         ])
@@ -56,9 +57,11 @@ function build(name: string, emit: (b: Builder) => void, b: Builder): void {
 describe('rows', () => {
   test('default: every form is found by the decoder, no two claim the same bytes', () => {
     const table = new DecodeTable(new FormTable(forms), 64)
-    expect(table.conflicts.map(({ first, second }) => `${first.text} (${first.encoding}) / ${second.text}`)).toEqual([])
+    expect(
+      table.conflicts.map(({ first, second }) => `${first.text} (${first.encoding}) / ${second.text}`),
+    ).toEqual([])
     expect(createDecoder(forms).forms.length).toBe(forms.length)
-    const names = forms.map(form => `${form.text} (${form.encoding})`)
+    const names = forms.map((form) => `${form.text} (${form.encoding})`)
     expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([])
   })
 
@@ -66,12 +69,20 @@ describe('rows', () => {
     const b = new Builder()
     for (const form of forms)
       for (const { memory, binding } of variants(form))
-        build(form.text, () => form.body(b, new Operands(b, form, unknownOperands(b, memory, form, binding))), b)
+        build(
+          form.text,
+          () => form.body(b, new Operands(b, form, unknownOperands(b, memory, form, binding))),
+          b,
+        )
     // The list grows while procedures are built.
     for (let index = 0; index < b.procedures.list.length; index++) {
       const procedure: Procedure = b.procedures.list[index]!
       if (procedure.body)
-        build(procedure.name, () => procedure.body!(b, ...procedure.parameters.map((type, at) => b.parameter(at, type))), b)
+        build(
+          procedure.name,
+          () => procedure.body!(b, ...procedure.parameters.map((type, at) => b.parameter(at, type))),
+          b,
+        )
     }
   })
 
@@ -83,7 +94,8 @@ describe('rows', () => {
       for (const { memory, binding } of variants(form)) {
         b.code.clear()
         form.body(b, new Operands(b, form, unknownOperands(b, memory, form, binding)))
-        if (b.code.op.subarray(0, b.code.length).some(op => ends.has(op)) && !form.options.ends) wrong.push(form.text)
+        if (b.code.op.subarray(0, b.code.length).some((op) => ends.has(op)) && !form.options.ends)
+          wrong.push(form.text)
       }
     expect(wrong).toEqual([])
   })
