@@ -191,8 +191,8 @@ export const moveForms: readonly Form[] = [
   form('MOVSXD r32, r/m32', '63 /r', mov, { ...plain, mode: 'only64' }),
   form('MOVSXD r64, r/m32', 'REX.W + 63 /r', movSigned, { ...hot, mode: 'only64' }),
   ...wordSizes.flatMap((bits) => [
-    form(`MOVBE r${bits}, m${bits}`, `${rexW(bits)}0F 38 F0 /r`, movbe, { ...plain, feature: 'movbe' }),
-    form(`MOVBE m${bits}, r${bits}`, `${rexW(bits)}0F 38 F1 /r`, movbe, { ...plain, feature: 'movbe' }),
+    form(`MOVBE r${bits}, m${bits}`, `NFx ${rexW(bits)}0F 38 F0 /r`, movbe, { ...plain, feature: 'movbe' }),
+    form(`MOVBE m${bits}, r${bits}`, `NFx ${rexW(bits)}0F 38 F1 /r`, movbe, { ...plain, feature: 'movbe' }),
     form(`LEA r${bits}, m`, `${rexW(bits)}8D /r`, lea, hotIf(bits !== 16)),
     form(`BSWAP r${bits}`, `${rexW(bits)}0F C8${opcodeRegister(bits)}`, bswap, hotIf(bits !== 16)),
     form(`XCHG ${accumulator(bits)}, r${bits}`, `${rexW(bits)}90${opcodeRegister(bits)}`, xchg, plain),
@@ -218,7 +218,7 @@ export const moveForms: readonly Form[] = [
         feature: 'cmov',
       }),
     ),
-    form(`SET${condition} r/m8`, `0F ${hex(0x90 + code)} /0`, setcc(code), hot),
+    form(`SET${condition} r/m8`, `0F ${hex(0x90 + code)} /r`, setcc(code), hot),
   ]),
 
   ...wordSizes.flatMap((bits, index) => [

@@ -23,6 +23,7 @@ export const noOperationForms: readonly Form[] = [
   // Reserved for hints: CPUs execute 0F 19 to 0F 1F, and what is left of 0F 18, as NOP whatever ModRM says.
   ...wordSizes.flatMap((bits) => [
     ...[4, 5, 6, 7].map((digit) => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit}`, nothing, plain)),
+    ...[0, 1, 2, 3].map((digit) => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit} reg`, nothing, plain)),
     ...[1, 2, 3, 4, 5, 6, 7].map((digit) =>
       form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /${digit}`, nothing, plain),
     ),

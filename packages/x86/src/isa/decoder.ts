@@ -189,7 +189,7 @@ class TableDecoder implements Decoder {
       if (byte === 0x38 || byte === 0x3a) {
         slot = (byte === 0x38 ? 0x200 : 0x300) | source[position++]!
       } else slot = 0x100 | byte
-    } else if (byte === 0x90 && (rex & 1) !== 0) slot = XCHG_SLOT
+    } else if (byte === 0x90 && (rex & 1) !== 0 && repeat !== Repeat.rep) slot = XCHG_SLOT
     const decodeTable = mode64 ? this.#table64 : this.#narrowTable()
     let entry = decodeTable.slots[slot]!
     let vex = -1

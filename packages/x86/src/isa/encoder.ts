@@ -273,7 +273,7 @@ export function operandShapes(form: Form): readonly OperandShape[] {
   const encoding = encodingOf(form)
   return form.operands.map((kind, index) => {
     const role = encoding.roles[index]!
-    const memory = takesMemory(kind) || role === 'moffs'
+    const memory = (takesMemory(kind) && encoding.mod !== 'register') || role === 'moffs'
     const { name, count } = registerClass(kind)
     const register =
       role === 'immediate' || role === 'relative' || role === 'moffs' || isMemoryKind(kind) ? undefined : name

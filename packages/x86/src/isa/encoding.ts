@@ -320,7 +320,6 @@ function parse(form: Form): Encoding {
     }
     const used = roles.filter((role) => role === 'reg').length
     if (used > (digit >= 0 ? 0 : 1)) fail('more registers than ModRM has room for')
-    if (slashR && used === 0) fail('/r without an operand for ModRM.reg')
   }
 
   // Immediates.

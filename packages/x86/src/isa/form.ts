@@ -23,6 +23,7 @@
  *     0F, 0F 38, 0F 3A     opcode map; then the opcode byte, `50+rd` when its low three bits are a register
  *     /r, /0 to /7         ModRM. The operand with a memory alternative is ModRM.rm; of register-only operands the last
  *                          one is ModRM.rm (but CR and DR are always ModRM.reg). With /digit the register is ModRM.rm.
+ *                          /r without an operand for it: ModRM.reg is ignored (SETcc).
  *     reg, mem             after /r or /digit: demands mod = 11 or mod != 11 where no operand tells (`NP 0F AE /5 reg`
  *                          is LFENCE). `m…` operands demand mod != 11 and register-only operands mod = 11 by
  *                          themselves; MOV to and from CR and DR ignores mod.
