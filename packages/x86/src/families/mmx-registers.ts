@@ -22,19 +22,19 @@ export function mmx(body: Body): Body {
 
 /** Empties the x87 stack's top and marks every register valid: what executing an MMX instruction does. */
 export function enterMmx(b: Builder): void {
-  b.stateStore(Access.i32, State.fsw, b.i32.and!(b.stateLoad(Access.i32, State.fsw), b.const32(~FSW_TOP)))
+  b.stateStore(Access.i32, State.fsw, b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(~FSW_TOP)))
   b.stateStore(Access.i32, State.ftw, b.const32(0xff))
 }
 
 /** An MMX register or 64 bits of memory as the low half of a vector. */
 export function readMmx(b: Builder, o: Operands, index: number): Value {
-  return b.i64x2.splat!(o.readLow(index, Access.u64))
+  return b.i64x2.splat(o.readLow(index, Access.u64))
 }
 
 /** Operand 0 as the low half and operand 1 as the high half of a vector. */
 export function readMmxPair(b: Builder, o: Operands): Value {
   const y = o.readLow(1, Access.u64)
-  return b.replaceLane('i64x2', b.i64x2.splat!(o.readLow(0, Access.u64)), 1, y)
+  return b.replaceLane('i64x2', b.i64x2.splat(o.readLow(0, Access.u64)), 1, y)
 }
 
 /** Writes the low half of a vector to an MMX register. */

@@ -21,22 +21,23 @@ const store = mmx((b, o) => {
 })
 
 const byteMask = mmx((b, o) =>
-  o.write(0, b.i64.extendI32U!(b.i32.and!(b.i8x16.bitmask!(readMmx(b, o, 1)), b.const32(0xff)))))
+  o.write(0, b.i64.extendI32U(b.i32.and(b.i8x16.bitmask(readMmx(b, o, 1)), b.const32(0xff)))))
 
 const maskedStore = mmx((b, o) => {
   const value = readMmx(b, o, 0)
-  const selected = b.i8x16.bitmask!(readMmx(b, o, 1))
+  const selected = b.i8x16.bitmask(readMmx(b, o, 1))
   const rdi = b.truncate(o.addressBits, b.stateLoad(Access.u64, State.gpr + 7 * 8))
-  const address = b.i64.add!(o.segmentBase(Segment.ds), rdi)
+  const address = b.i64.add(o.segmentBase(Segment.ds), rdi)
   for (let byte = 0; byte < 8; byte++)
-    b.if(b.i32.and!(selected, b.const32(1 << byte)), () => {
-      const lane = b.i64.extendI32U!(b.extractLane('i8x16', value, byte))
-      b.guestStore(Access.u8, b.i64.add!(address, b.const64(byte)), lane)
+    b.if(b.i32.and(selected, b.const32(1 << byte)), () => {
+      const lane = b.i64.extendI32U(b.extractLane('i8x16', value, byte))
+      b.guestStore(Access.u8, b.i64.add(address, b.const64(byte)), lane)
     })
 })
 
 const emms: Body = b => {
   requireMmx(b)
+  enterMmx(b)
   b.stateStore(Access.i32, State.ftw, b.const32(0))
 }
 
@@ -48,7 +49,7 @@ const toMmx = (body: Body): Body => sse((b, o) => {
 })
 const f32ToMmx = (truncate: boolean): Body =>
   toMmx((b, o) => {
-    const x = b.i64x2.splat!(o.readLow(1, Access.u64))
+    const x = b.i64x2.splat(o.readLow(1, Access.u64))
     writeMmx(b, o, 0, packedF32ToI32(b, x, truncate))
   })
 const f64ToMmx = (truncate: boolean): Body =>
@@ -63,11 +64,11 @@ const fromMmx = (write: (b: Builder, o: Parameters<Body>[1]) => void, memoryIsMm
     if (touches) enterMmx(b)
   })
 const mmxToF32 = fromMmx((b, o) => {
-  const value = b.f32x4.convertI32x4S!(b.i64x2.splat!(o.readLow(1, Access.u64)))
+  const value = b.f32x4.convertI32x4S(b.i64x2.splat(o.readLow(1, Access.u64)))
   o.writeLow(0, Access.u64, b.extractLane('i64x2', value, 0))
 }, true)
 const mmxToF64 = fromMmx(
-  (b, o) => o.writeVector(0, b.f64x2.convertLowI32x4S!(b.i64x2.splat!(o.readLow(1, Access.u64)))),
+  (b, o) => o.writeVector(0, b.f64x2.convertLowI32x4S(b.i64x2.splat(o.readLow(1, Access.u64)))),
   false,
 )
 

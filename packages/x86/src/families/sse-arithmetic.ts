@@ -23,13 +23,13 @@ const QUIET64 = 0x0008_0000_0000_0000n
 /** The NaN that an operation on x and y (bits) gives. */
 const nanF64 = procedure('nanF64', { parameters: [Type.i64, Type.i64], result: Type.i64 }, (b, x, y) => {
   const isNan = (bits: Value): Value =>
-    b.i64.gtU!(b.i64.shl!(bits, b.const64(1)), b.const64(0xffe0_0000_0000_0000n))
-  const quiet = (bits: Value): Value => b.i64.or!(bits, b.const64(QUIET64))
+    b.i64.gtU(b.i64.shl(bits, b.const64(1)), b.const64(0xffe0_0000_0000_0000n))
+  const quiet = (bits: Value): Value => b.i64.or(bits, b.const64(QUIET64))
   b.return(b.select(isNan(x), quiet(x), b.select(isNan(y), quiet(y), b.const64(DEFAULT_NAN64))))
 })
 const nanF32 = procedure('nanF32', { parameters: [Type.i32, Type.i32], result: Type.i32 }, (b, x, y) => {
-  const isNan = (bits: Value): Value => b.i32.gtU!(b.i32.shl!(bits, b.const32(1)), b.const32(0xff00_0000))
-  const quiet = (bits: Value): Value => b.i32.or!(bits, b.const32(QUIET32))
+  const isNan = (bits: Value): Value => b.i32.gtU(b.i32.shl(bits, b.const32(1)), b.const32(0xff00_0000))
+  const quiet = (bits: Value): Value => b.i32.or(bits, b.const32(QUIET32))
   b.return(b.select(isNan(x), quiet(x), b.select(isNan(y), quiet(y), b.const32(DEFAULT_NAN32))))
 })
 
@@ -40,14 +40,14 @@ const packedNan = (lanes: 'f32x4' | 'f64x2') =>
     { parameters: [Type.v128, Type.v128, Type.v128], result: Type.v128 },
     (b, x, y, result) => {
       const splat = (value: bigint | number): Value =>
-        lanes === 'f32x4' ? b.i32x4.splat!(b.const32(Number(value))) : b.i64x2.splat!(b.const64(value))
+        lanes === 'f32x4' ? b.i32x4.splat(b.const32(Number(value))) : b.i64x2.splat(b.const64(value))
       const quiet = splat(lanes === 'f32x4' ? QUIET32 : QUIET64)
       const standard = splat(lanes === 'f32x4' ? DEFAULT_NAN32 : DEFAULT_NAN64)
       const { bitselect, or } = b.v128
-      const isNan = (value: Value): Value => b[lanes].ne!(value, value)
-      const ofSecond = bitselect!(or!(y, quiet), standard, isNan(y))
-      const nan = bitselect!(or!(x, quiet), ofSecond, isNan(x))
-      b.return(bitselect!(nan, result, isNan(result)))
+      const isNan = (value: Value): Value => b[lanes].ne(value, value)
+      const ofSecond = bitselect(or(y, quiet), standard, isNan(y))
+      const nan = bitselect(or(x, quiet), ofSecond, isNan(x))
+      b.return(bitselect(nan, result, isNan(result)))
     },
   )
 const packedNanF32 = packedNan('f32x4')
@@ -55,30 +55,30 @@ const packedNanF64 = packedNan('f64x2')
 
 /** One operation on f64 values. For `sqrt` pass the operand as `y` too. */
 export function scalarF64(b: Builder, operation: Arithmetic, x: Value, y: Value): Value {
-  if (operation === 'min') return b.select(b.f64.lt!(x, y), x, y)
-  if (operation === 'max') return b.select(b.f64.gt!(x, y), x, y)
-  const result = b.local(Type.f64, operation === 'sqrt' ? b.f64.sqrt!(y) : b.f64[operation]!(x, y))
-  b.if(b.f64.ne!(b.get(result), b.get(result)), () =>
-    b.set(result, b.f64.reinterpretI64!(b.call(nanF64, b.i64.reinterpretF64!(x), b.i64.reinterpretF64!(y)))))
+  if (operation === 'min') return b.select(b.f64.lt(x, y), x, y)
+  if (operation === 'max') return b.select(b.f64.gt(x, y), x, y)
+  const result = b.local(Type.f64, operation === 'sqrt' ? b.f64.sqrt(y) : b.f64[operation](x, y))
+  b.if(b.f64.ne(b.get(result), b.get(result)), () =>
+    b.set(result, b.f64.reinterpretI64(b.call(nanF64, b.i64.reinterpretF64(x), b.i64.reinterpretF64(y)))))
   return b.get(result)
 }
 
 /** One operation on f32 values. For `sqrt` pass the operand as `y` too. */
 export function scalarF32(b: Builder, operation: Arithmetic, x: Value, y: Value): Value {
-  if (operation === 'min') return b.select(b.f32.lt!(x, y), x, y)
-  if (operation === 'max') return b.select(b.f32.gt!(x, y), x, y)
-  const result = b.local(Type.f32, operation === 'sqrt' ? b.f32.sqrt!(y) : b.f32[operation]!(x, y))
-  b.if(b.f32.ne!(b.get(result), b.get(result)), () =>
-    b.set(result, b.f32.reinterpretI32!(b.call(nanF32, b.i32.reinterpretF32!(x), b.i32.reinterpretF32!(y)))))
+  if (operation === 'min') return b.select(b.f32.lt(x, y), x, y)
+  if (operation === 'max') return b.select(b.f32.gt(x, y), x, y)
+  const result = b.local(Type.f32, operation === 'sqrt' ? b.f32.sqrt(y) : b.f32[operation](x, y))
+  b.if(b.f32.ne(b.get(result), b.get(result)), () =>
+    b.set(result, b.f32.reinterpretI32(b.call(nanF32, b.i32.reinterpretF32(x), b.i32.reinterpretF32(y)))))
   return b.get(result)
 }
 
 function packed(b: Builder, lanes: 'f32x4' | 'f64x2', operation: Arithmetic, x: Value, y: Value): Value {
   // `pmin(y, x)` is x < y ? x : y, which is what MINPS does with NaNs and zeros.
-  if (operation === 'min') return b[lanes].pmin!(y, x)
-  if (operation === 'max') return b[lanes].pmax!(y, x)
-  const result = b.local(Type.v128, operation === 'sqrt' ? b[lanes].sqrt!(y) : b[lanes][operation]!(x, y))
-  b.if(b.v128.anyTrue!(b[lanes].ne!(b.get(result), b.get(result))), () =>
+  if (operation === 'min') return b[lanes].pmin(y, x)
+  if (operation === 'max') return b[lanes].pmax(y, x)
+  const result = b.local(Type.v128, operation === 'sqrt' ? b[lanes].sqrt(y) : b[lanes][operation](x, y))
+  b.if(b.v128.anyTrue(b[lanes].ne(b.get(result), b.get(result))), () =>
     b.set(result, b.call(lanes === 'f32x4' ? packedNanF32 : packedNanF64, x, y, b.get(result))))
   return b.get(result)
 }
@@ -135,34 +135,34 @@ function arithmeticForms(name: string, opcode: string, operation: Arithmetic): F
 /** RCPPS or RSQRTPS of four lanes. */
 function estimate(b: Builder, root: boolean, x: Value): Value {
   const { and, or, andnot, bitselect } = b.v128
-  const sign = b.i32x4.splat!(b.const32(0x8000_0000))
-  const smallest = b.f32x4.splat!(b.constF32(2 ** -126))
-  const one = b.f32x4.splat!(b.constF32(1))
+  const sign = b.i32x4.splat(b.const32(0x8000_0000))
+  const smallest = b.f32x4.splat(b.constF32(2 ** -126))
+  const one = b.f32x4.splat(b.constF32(1))
   const flush = (value: Value): Value => {
-    const tiny = b.f32x4.lt!(b.f32x4.abs!(value), smallest)
-    return bitselect!(and!(value, sign), value, tiny)
+    const tiny = b.f32x4.lt(b.f32x4.abs(value), smallest)
+    return bitselect(and(value, sign), value, tiny)
   }
   const operand = flush(x)
-  const divisor = root ? b.f32x4.sqrt!(operand) : operand
+  const divisor = root ? b.f32x4.sqrt(operand) : operand
   // A zero's sign survives its root (-0 gives -infinity), a negative number's root is the default NaN.
-  const result = flush(b.f32x4.div!(one, divisor))
-  const quiet = or!(x, b.i32x4.splat!(b.const32(QUIET32)))
-  const standard = b.i32x4.splat!(b.const32(DEFAULT_NAN32))
-  const nan = bitselect!(quiet, standard, b.f32x4.ne!(x, x))
-  const isNan = b.f32x4.ne!(result, result)
-  return or!(and!(nan, isNan), andnot!(result, isNan))
+  const result = flush(b.f32x4.div(one, divisor))
+  const quiet = or(x, b.i32x4.splat(b.const32(QUIET32)))
+  const standard = b.i32x4.splat(b.const32(DEFAULT_NAN32))
+  const nan = bitselect(quiet, standard, b.f32x4.ne(x, x))
+  const isNan = b.f32x4.ne(result, result)
+  return or(and(nan, isNan), andnot(result, isNan))
 }
 const estimatePacked = (root: boolean): Body =>
   sse((b, o) => o.writeVector(0, estimate(b, root, o.readVector(1))))
 const estimateScalar = (root: boolean): Body =>
   sse((b, o) => {
-    const result = estimate(b, root, b.f32x4.splat!(o.readLow(1, Access.f32)))
+    const result = estimate(b, root, b.f32x4.splat(o.readLow(1, Access.f32)))
     o.writeLow(0, Access.f32, b.extractLane('f32x4', result, 0))
   })
 
 const logic = (operation: 'and' | 'or' | 'xor'): Body =>
-  sse((b, o) => o.writeVector(0, b.v128[operation]!(o.readVector(0), o.readVector(1))))
-const andNot = sse((b, o) => o.writeVector(0, b.v128.andnot!(o.readVector(1), o.readVector(0))))
+  sse((b, o) => o.writeVector(0, b.v128[operation](o.readVector(0), o.readVector(1))))
+const andNot = sse((b, o) => o.writeVector(0, b.v128.andnot(o.readVector(1), o.readVector(0))))
 
 /** The forms without a scalar variant, PS and PD. */
 function packedForms(name: string, opcode: string, body: Body, isHot = false): Form[] {
@@ -194,7 +194,7 @@ const addSub = (lanes: 'f32x4' | 'f64x2'): Body =>
     const x = o.readVector(0)
     const odd = Array.from({ length: 16 }, (_, byte) => byte & (lanes === 'f32x4' ? 4 : 8) ? 0xff : 0)
     const sum = packed(b, lanes, 'add', x, y)
-    o.writeVector(0, b.v128.bitselect!(sum, packed(b, lanes, 'sub', x, y), b.constV128(odd)))
+    o.writeVector(0, b.v128.bitselect(sum, packed(b, lanes, 'sub', x, y), b.constV128(odd)))
   })
 
 const sse3: FormOptions = { feature: 'sse3', user: true }

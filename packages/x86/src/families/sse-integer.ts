@@ -40,25 +40,25 @@ function both(name: string, opcode: string, operation: Binary, since: Feature | 
 
 type Lanes = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2' | 'v128'
 /** A lane operation that WebAssembly has. */
-const lanewise = (lanes: Lanes, operation: string): Binary => (b, x, y) => b[lanes][operation]!(x, y)
+const lanewise = (lanes: Lanes, operation: string): Binary => (b, x, y) => b[lanes][operation](x, y)
 
 const highWords = [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31]
 const multiplyHigh = (sign: 'S' | 'U'): Binary => (b, x, y) =>
-  b.shuffle(b.i32x4[`extmulLowI16x8${sign}`]!(x, y), b.i32x4[`extmulHighI16x8${sign}`]!(x, y), highWords)
+  b.shuffle(b.i32x4[`extmulLowI16x8${sign}`](x, y), b.i32x4[`extmulHighI16x8${sign}`](x, y), highWords)
 
 const evenDwords = [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]
 /** Products of the low dwords of each quadword. */
 const multiplyEven = (sign: 'S' | 'U'): Binary => (b, x, y) =>
-  b.i64x2[`extmulLowI32x4${sign}`]!(b.shuffle(x, x, evenDwords), b.shuffle(y, y, evenDwords))
+  b.i64x2[`extmulLowI32x4${sign}`](b.shuffle(x, x, evenDwords), b.shuffle(y, y, evenDwords))
 
 /** PSADBW: sums of |x - y| over each quadword's bytes. */
 const sumOfDifferences: Binary = (b, x, y) => {
-  const difference = b.v128.or!(b.i8x16.subSatU!(x, y), b.i8x16.subSatU!(y, x))
-  const even = b.v128.and!(difference, b.i16x8.splat!(b.const32(0xff)))
-  const words = b.i16x8.add!(even, b.i16x8.shrU!(difference, b.const32(8)))
-  const dwords = b.i32x4.dotI16x8S!(words, b.i16x8.splat!(b.const32(1)))
-  const low = b.v128.and!(dwords, b.i64x2.splat!(b.const64(0xffff_ffff)))
-  return b.i64x2.add!(low, b.i64x2.shrU!(dwords, b.const32(32)))
+  const difference = b.v128.or(b.i8x16.subSatU(x, y), b.i8x16.subSatU(y, x))
+  const even = b.v128.and(difference, b.i16x8.splat(b.const32(0xff)))
+  const words = b.i16x8.add(even, b.i16x8.shrU(difference, b.const32(8)))
+  const dwords = b.i32x4.dotI16x8S(words, b.i16x8.splat(b.const32(1)))
+  const low = b.v128.and(dwords, b.i64x2.splat(b.const64(0xffff_ffff)))
+  return b.i64x2.add(low, b.i64x2.shrU(dwords, b.const32(32)))
 }
 
 // Shifts. A count at or above the lane width gives zeros, or copies of the sign.
@@ -70,10 +70,10 @@ type ShiftLanes = keyof typeof laneBits
 /** @param count - i64, any value */
 function shift(b: Builder, lanes: ShiftLanes, direction: Shift, x: Value, count: Value): Value {
   const bits = laneBits[lanes]
-  const tooFar = b.i64.gtU!(count, b.const64(bits - 1))
-  const short = b.i32.wrapI64!(count)
-  if (direction === 'shrS') return b[lanes].shrS!(x, b.select(tooFar, b.const32(bits - 1), short))
-  return b.select(tooFar, b.constV128(new Uint8Array(16)), b[lanes][direction]!(x, short))
+  const tooFar = b.i64.gtU(count, b.const64(bits - 1))
+  const short = b.i32.wrapI64(count)
+  if (direction === 'shrS') return b[lanes].shrS(x, b.select(tooFar, b.const32(bits - 1), short))
+  return b.select(tooFar, b.constV128(new Uint8Array(16)), b[lanes][direction](x, short))
 }
 
 function shiftForms(name: string, lanes: ShiftLanes, direction: Shift, opcode: string, group: string): Form[] {
@@ -99,10 +99,10 @@ const iota = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
 /** PSLLDQ, PSRLDQ: by bytes. Byte numbers outside 0 to 15 give zero, which is what swizzle does. */
 const shiftBytes = (left: boolean): Body =>
   sse((b, o) => {
-    const imm = b.i32.wrapI64!(o.read(1))
-    const count = b.i8x16.splat!(b.select(b.i32.gtU!(imm, b.const32(16)), b.const32(16), imm))
+    const imm = b.i32.wrapI64(o.read(1))
+    const count = b.i8x16.splat(b.select(b.i32.gtU(imm, b.const32(16)), b.const32(16), imm))
     const bytes = b.constV128(iota)
-    o.writeVector(0, b.i8x16.swizzle!(o.readVector(0), left ? b.i8x16.sub!(bytes, count) : b.i8x16.add!(bytes, count)))
+    o.writeVector(0, b.i8x16.swizzle(o.readVector(0), left ? b.i8x16.sub(bytes, count) : b.i8x16.add(bytes, count)))
   })
 
 // SSSE3.
@@ -113,42 +113,42 @@ const evenOfFour = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
 const horizontal = (lanes: 'i16x8' | 'i32x4', operation: string): Binary => (b, x, y) => {
   const even = lanes === 'i16x8' ? evenWords : evenOfFour
   const odd = even.map(byte => byte + (lanes === 'i16x8' ? 2 : 4))
-  return b[lanes][operation]!(b.shuffle(x, y, even), b.shuffle(x, y, odd))
+  return b[lanes][operation](b.shuffle(x, y, even), b.shuffle(x, y, odd))
 }
 /** x where y is positive, -x where it is negative, 0 where it is zero. */
 const sign = (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary => (b, x, y) => {
   const zero = b.constV128(new Uint8Array(16))
-  const negative = b[lanes].ltS!(y, zero)
-  const negated = b.v128.bitselect!(b[lanes].neg!(x), x, negative)
-  return b.v128.andnot!(negated, b[lanes].eq!(y, zero))
+  const negative = b[lanes].ltS(y, zero)
+  const negated = b.v128.bitselect(b[lanes].neg(x), x, negative)
+  return b.v128.andnot(negated, b[lanes].eq(y, zero))
 }
-const absolute = (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary => (b, _x, y) => b[lanes].abs!(y)
+const absolute = (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary => (b, _x, y) => b[lanes].abs(y)
 /** PMULHRSW: (x * y + 0x4000) >> 15, low 16 bits: unlike WebAssembly's it does not saturate -1 * -1. */
 const multiplyRounded: Binary = (b, x, y) => {
-  const half = b.i32x4.splat!(b.const32(0x4000))
-  const round = (product: Value): Value => b.i32x4.shrU!(b.i32x4.add!(product, half), b.const32(15))
-  const low = round(b.i32x4.extmulLowI16x8S!(x, y))
-  return b.shuffle(low, round(b.i32x4.extmulHighI16x8S!(x, y)), evenWords)
+  const half = b.i32x4.splat(b.const32(0x4000))
+  const round = (product: Value): Value => b.i32x4.shrU(b.i32x4.add(product, half), b.const32(15))
+  const low = round(b.i32x4.extmulLowI16x8S(x, y))
+  return b.shuffle(low, round(b.i32x4.extmulHighI16x8S(x, y)), evenWords)
 }
 /** PMADDUBSW: unsigned bytes of x times signed bytes of y, adjacent products added with saturation. */
 const multiplyAddBytes: Binary = (b, x, y) => {
   const eight = b.const32(8)
-  const low = b.v128.and!(x, b.i16x8.splat!(b.const32(0xff)))
-  const even = b.i16x8.mul!(low, b.i16x8.shrS!(b.i16x8.shl!(y, eight), eight))
-  return b.i16x8.addSatS!(even, b.i16x8.mul!(b.i16x8.shrU!(x, eight), b.i16x8.shrS!(y, eight)))
+  const low = b.v128.and(x, b.i16x8.splat(b.const32(0xff)))
+  const even = b.i16x8.mul(low, b.i16x8.shrS(b.i16x8.shl(y, eight), eight))
+  return b.i16x8.addSatS(even, b.i16x8.mul(b.i16x8.shrU(x, eight), b.i16x8.shrS(y, eight)))
 }
 /** PSHUFB. Swizzle gives zero for every byte number above 15. */
 const shuffleBytes = (mask: number): Binary => (b, x, y) =>
-  b.i8x16.swizzle!(x, b.v128.and!(y, b.i8x16.splat!(b.const32(mask))))
+  b.i8x16.swizzle(x, b.v128.and(y, b.i8x16.splat(b.const32(mask))))
 
 /** PALIGNR: the bytes from `imm8` on of source below destination. @param bytes - size of an operand */
 function alignRight(b: Builder, bytes: 8 | 16, x: Value, y: Value, immediate: Value): Value {
-  const imm = b.i32.wrapI64!(immediate)
-  const count = b.i8x16.splat!(b.select(b.i32.gtU!(imm, b.const32(32)), b.const32(32), imm))
-  const index = b.i8x16.add!(b.constV128(iota), count)
-  if (bytes === 8) return b.i8x16.swizzle!(b.shuffle(y, x, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]), index)
-  const high = b.i8x16.swizzle!(x, b.i8x16.sub!(index, b.i8x16.splat!(b.const32(16))))
-  return b.v128.or!(b.i8x16.swizzle!(y, index), high)
+  const imm = b.i32.wrapI64(immediate)
+  const count = b.i8x16.splat(b.select(b.i32.gtU(imm, b.const32(32)), b.const32(32), imm))
+  const index = b.i8x16.add(b.constV128(iota), count)
+  if (bytes === 8) return b.i8x16.swizzle(b.shuffle(y, x, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]), index)
+  const high = b.i8x16.swizzle(x, b.i8x16.sub(index, b.i8x16.splat(b.const32(16))))
+  return b.v128.or(b.i8x16.swizzle(y, index), high)
 }
 
 const ssse3 = (name: string, opcode: string, operation: Binary, mmxOf = mmxBody): Form[] =>
@@ -173,7 +173,7 @@ export const sseIntegerForms: readonly Form[] = [
   ...both('PADDUSB', '0F DC', lanewise('i8x16', 'addSatU')),
   ...both('PADDUSW', '0F DD', lanewise('i16x8', 'addSatU')),
   ...both('PMAXUB', '0F DE', lanewise('i8x16', 'maxU'), 'sse'),
-  ...both('PANDN', '0F DF', (b, x, y) => b.v128.andnot!(y, x)),
+  ...both('PANDN', '0F DF', (b, x, y) => b.v128.andnot(y, x)),
   ...both('PAVGB', '0F E0', lanewise('i8x16', 'avgrU'), 'sse'),
   ...both('PAVGW', '0F E3', lanewise('i16x8', 'avgrU'), 'sse'),
   ...both('PMULHUW', '0F E4', multiplyHigh('U'), 'sse'),

@@ -49,20 +49,20 @@ const moveQuadword = sse((b, o) => {
 })
 
 const signMask = (shape: 'i8x16' | 'i32x4' | 'i64x2'): Body =>
-  sse((b, o) => o.write(0, b.i64.extendI32U!(b[shape].bitmask!(o.readVector(1)))))
+  sse((b, o) => o.write(0, b.i64.extendI32U(b[shape].bitmask(o.readVector(1)))))
 
 const storeIntegerNonTemporal: Body = (_b, o) => o.write(0, o.read(1))
 
 /** MASKMOVDQU: stores the bytes whose mask byte has its top bit set to seg:[RDI]. */
 const maskedStore = sse((b, o) => {
   const value = o.readVector(0)
-  const selected = b.i8x16.bitmask!(o.readVector(1))
+  const selected = b.i8x16.bitmask(o.readVector(1))
   const rdi = b.truncate(o.addressBits, b.stateLoad(Access.u64, State.gpr + 7 * 8))
-  const address = b.i64.add!(o.segmentBase(Segment.ds), rdi)
+  const address = b.i64.add(o.segmentBase(Segment.ds), rdi)
   for (let byte = 0; byte < 16; byte++)
-    b.if(b.i32.and!(selected, b.const32(1 << byte)), () => {
-      const lane = b.i64.extendI32U!(b.extractLane('i8x16', value, byte))
-      b.guestStore(Access.u8, b.i64.add!(address, b.const64(byte)), lane)
+    b.if(b.i32.and(selected, b.const32(1 << byte)), () => {
+      const lane = b.i64.extendI32U(b.extractLane('i8x16', value, byte))
+      b.guestStore(Access.u8, b.i64.add(address, b.const64(byte)), lane)
     })
 })
 
@@ -121,7 +121,7 @@ export const sseMoveForms: readonly Form[] = [
   form('MOVNTDQA xmm1, m128', '66 0F 38 2A /r', moveAligned, { feature: 'sse4.1', user: true }),
   form('MASKMOVDQU xmm1, xmm2', '66 0F F7 /r', maskedStore, { ...sse2, addressSized: true }),
 
-  form('MOVDDUP xmm1, xmm2/m64', 'F2 0F 12 /r', sse((b, o) => o.writeVector(0, b.i64x2.splat!(o.readLow(1, Access.u64)))), sse3),
+  form('MOVDDUP xmm1, xmm2/m64', 'F2 0F 12 /r', sse((b, o) => o.writeVector(0, b.i64x2.splat(o.readLow(1, Access.u64)))), sse3),
   form('MOVSLDUP xmm1, xmm2/m128', 'F3 0F 12 /r', duplicate([0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 8, 9, 10, 11]), sse3),
   form('MOVSHDUP xmm1, xmm2/m128', 'F3 0F 16 /r', duplicate([4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15]), sse3),
 ]

@@ -19,10 +19,10 @@ export function shuffleDwords(b: Builder, x: Value, imm: Value): Value {
   if (known !== undefined)
     return b.shuffle(x, x, bytes(16, byte => ((Number(known) >> ((byte >> 2) * 2)) & 3) * 4 + (byte & 3)))
   // The field of lane i comes to bits 6 and 7 by a multiplication; then byte numbers 4f to 4f + 3.
-  const moved = b.i32x4.mul!(b.i32x4.splat!(imm), b.constV128(fromDwords([64, 16, 4, 1])))
-  const field = b.v128.and!(b.i32x4.shrU!(moved, b.const32(6)), b.i32x4.splat!(b.const32(3)))
-  const first = b.i32x4.mul!(field, b.i32x4.splat!(b.const32(0x0404_0404)))
-  return b.i8x16.swizzle!(x, b.i32x4.add!(first, b.i32x4.splat!(b.const32(0x0302_0100))))
+  const moved = b.i32x4.mul(b.i32x4.splat(imm), b.constV128(fromDwords([64, 16, 4, 1])))
+  const field = b.v128.and(b.i32x4.shrU(moved, b.const32(6)), b.i32x4.splat(b.const32(3)))
+  const first = b.i32x4.mul(field, b.i32x4.splat(b.const32(0x0404_0404)))
+  return b.i8x16.swizzle(x, b.i32x4.add(first, b.i32x4.splat(b.const32(0x0302_0100))))
 }
 
 /** The low or high four words as the fields of `imm` (i32) say; the others stay. */
@@ -36,13 +36,13 @@ function shuffleWords(b: Builder, x: Value, imm: Value, high: boolean): Value {
     }))
   const factors = bytes(8, word => (shuffled(word) ? 64 >> ((word & 3) * 2) : 0))
   const base = bytes(8, word => (shuffled(word) ? (high ? 0x0908 : 0x0100) : word * 0x0202 + 0x0100))
-  const moved = b.i16x8.mul!(b.i16x8.splat!(imm), b.constV128(fromWords(factors)))
-  const field = b.v128.and!(b.i16x8.shrU!(moved, b.const32(6)), b.i16x8.splat!(b.const32(3)))
-  const first = b.i16x8.mul!(field, b.i16x8.splat!(b.const32(0x0202)))
-  return b.i8x16.swizzle!(x, b.i16x8.add!(first, b.constV128(fromWords(base))))
+  const moved = b.i16x8.mul(b.i16x8.splat(imm), b.constV128(fromWords(factors)))
+  const field = b.v128.and(b.i16x8.shrU(moved, b.const32(6)), b.i16x8.splat(b.const32(3)))
+  const first = b.i16x8.mul(field, b.i16x8.splat(b.const32(0x0202)))
+  return b.i8x16.swizzle(x, b.i16x8.add(first, b.constV128(fromWords(base))))
 }
 
-const immediate = (b: Builder, value: Value): Value => b.i32.wrapI64!(value)
+const immediate = (b: Builder, value: Value): Value => b.i32.wrapI64(value)
 
 const pshufd = sse((b, o) => o.writeVector(0, shuffleDwords(b, o.readVector(1), immediate(b, o.read(2)))))
 const pshufw = (high: boolean): Body =>
@@ -59,8 +59,8 @@ const shufpd = sse((b, o) => {
   const x = o.readVector(0)
   const imm = immediate(b, o.read(2))
   const half = (value: Value, bit: number): Value =>
-    b.select(b.i32.and!(imm, b.const32(bit)), b.extractLane('i64x2', value, 1), b.extractLane('i64x2', value, 0))
-  o.writeVector(0, b.replaceLane('i64x2', b.i64x2.splat!(half(x, 1)), 1, half(y, 2)))
+    b.select(b.i32.and(imm, b.const32(bit)), b.extractLane('i64x2', value, 1), b.extractLane('i64x2', value, 0))
+  o.writeVector(0, b.replaceLane('i64x2', b.i64x2.splat(half(x, 1)), 1, half(y, 2)))
 })
 
 /** Byte numbers that interleave lanes of `size` bytes of two vectors. */
@@ -87,19 +87,19 @@ const unpackMmx = (size: number, high: boolean): Body =>
 /** The low forms read only 32 bits of memory. */
 const unpackMmxLow = (size: number): Body =>
   mmx((b, o) => {
-    const y = b.i64x2.splat!(o.readLow(1, Access.u32))
+    const y = b.i64x2.splat(o.readLow(1, Access.u32))
     writeMmx(b, o, 0, b.shuffle(readMmx(b, o, 0), y, interleave(size, false)))
   })
 
 /** Lane `lane` (i32, in range) of `vector`, zero-extended to i64. The lane may not be known yet. */
 export function extractDynamic(b: Builder, shape: LaneShape, vector: Value, lane: Value): Value {
-  const wide = (value: Value): Value => (shape === 'i64x2' ? value : b.i64.extendI32U!(value))
+  const wide = (value: Value): Value => (shape === 'i64x2' ? value : b.i64.extendI32U(value))
   const known = b.constantOf(lane)
   if (known !== undefined) return wide(b.extractLane(shape, vector, Number(known)))
   const size = laneBytes[shape]
-  const first = b.i32.mul!(lane, b.const32(size))
-  const index = b.i8x16.add!(b.i8x16.splat!(first), b.constV128(bytes(16, byte => byte & (size - 1))))
-  return wide(b.extractLane(shape, b.i8x16.swizzle!(vector, index), 0))
+  const first = b.i32.mul(lane, b.const32(size))
+  const index = b.i8x16.add(b.i8x16.splat(first), b.constV128(bytes(16, byte => byte & (size - 1))))
+  return wide(b.extractLane(shape, b.i8x16.swizzle(vector, index), 0))
 }
 
 const laneBytes: Record<string, number> = { i8x16: 1, i16x8: 2, i32x4: 4, i64x2: 8 }
@@ -107,15 +107,15 @@ type IntegerShape = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2'
 
 /** `vector` with lane `lane` (i32, in range) replaced by the low bits of `value` (i64). */
 export function insertDynamic(b: Builder, shape: IntegerShape, vector: Value, lane: Value, value: Value): Value {
-  const scalar = shape === 'i64x2' ? value : b.i32.wrapI64!(value)
+  const scalar = shape === 'i64x2' ? value : b.i32.wrapI64(value)
   const known = b.constantOf(lane)
   if (known !== undefined) return b.replaceLane(shape, vector, Number(known), scalar)
   const numbers = b.constV128(bytes(16, byte => Math.floor(byte / laneBytes[shape]!)))
-  const mask = b.i8x16.eq!(numbers, b.i8x16.splat!(lane))
-  return b.v128.bitselect!(b[shape].splat!(scalar), vector, mask)
+  const mask = b.i8x16.eq(numbers, b.i8x16.splat(lane))
+  return b.v128.bitselect(b[shape].splat(scalar), vector, mask)
 }
 
-const laneOf = (b: Builder, value: Value, lanes: number): Value => b.i32.and!(b.i32.wrapI64!(value), b.const32(lanes - 1))
+const laneOf = (b: Builder, value: Value, lanes: number): Value => b.i32.and(b.i32.wrapI64(value), b.const32(lanes - 1))
 
 const insertWord = sse((b, o) => {
   const value = o.read(1)

@@ -32,11 +32,11 @@ const YMM_HIGH = 576
 
 const YMM_BYTES = 32
 
-const at = (b: Builder, address: Value, offset: number): Value => b.i64.add!(address, b.const64(offset))
+const at = (b: Builder, address: Value, offset: number): Value => b.i64.add(address, b.const64(offset))
 
 /** Bytes 0 to 23 and 32 to 159. (address, wide: 64-bit pointers) */
 const saveX87 = procedure('saveX87', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, wide) => {
-  const load = (field: number): Value => b.i64.extendI32U!(b.stateLoad(Access.i32, field))
+  const load = (field: number): Value => b.i64.extendI32U(b.stateLoad(Access.i32, field))
   b.guestStore(Access.u16, address, load(State.fcw))
   b.guestStore(Access.u16, at(b, address, 2), load(State.fsw))
   b.guestStore(Access.u16, at(b, address, 4), load(State.ftw))
@@ -49,7 +49,7 @@ const saveX87 = procedure('saveX87', { parameters: [Type.i64, Type.i32], mayFaul
   b.guestStore(Access.u64, at(b, address, 8), pointer(State.fip))
   b.guestStore(Access.u64, at(b, address, 16), pointer(State.fdp))
   forEachStackRegister(b, (index, i) => {
-    const to = at(b, b.i64.add!(address, b.i64.shl!(i, b.const64(4))), STACK)
+    const to = at(b, b.i64.add(address, b.i64.shl(i, b.const64(4))), STACK)
     b.guestStore(Access.u64, to, b.stateLoad(Access.u64, State.x87, index))
     b.guestStore(Access.u64, at(b, to, 8), b.stateLoad(Access.u16, State.x87 + 8, index))
   })
@@ -58,7 +58,7 @@ const saveX87 = procedure('saveX87', { parameters: [Type.i64, Type.i32], mayFaul
 const restoreX87 = procedure('restoreX87', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, wide) => {
   const words = b.guestLoad(Access.u64, address)
   const field = (shift: number, bits: number): Value =>
-    b.i32.wrapI64!(b.truncate(bits, b.i64.shrU!(words, b.const64(shift))))
+    b.i32.wrapI64(b.truncate(bits, b.i64.shrU(words, b.const64(shift))))
   const fip = b.guestLoad(Access.u64, at(b, address, 8))
   const fdp = b.guestLoad(Access.u64, at(b, address, 16))
   setControlWord(b, words)
@@ -68,7 +68,7 @@ const restoreX87 = procedure('restoreX87', { parameters: [Type.i64, Type.i32], m
   b.stateStore(Access.u64, State.fip, b.select(wide, fip, b.truncate(32, fip)))
   b.stateStore(Access.u64, State.fdp, b.select(wide, fdp, b.truncate(32, fdp)))
   forEachStackRegister(b, (index, i) => {
-    const from = at(b, b.i64.add!(address, b.i64.shl!(i, b.const64(4))), STACK)
+    const from = at(b, b.i64.add(address, b.i64.shl(i, b.const64(4))), STACK)
     const significand = b.guestLoad(Access.u64, from)
     b.stateStore(Access.u16, State.x87 + 8, b.guestLoad(Access.u16, at(b, from, 8)), index)
     b.stateStore(Access.u64, State.x87, significand, index)
@@ -80,31 +80,31 @@ const restoreX87 = procedure('restoreX87', { parameters: [Type.i64, Type.i32], m
 function forEachVector(b: Builder, address: Value, body: (index: Value, address: Value) => void): void {
   const index = b.local(Type.i32, b.const32(0))
   b.loop(again => {
-    body(b.get(index), b.i64.add!(address, b.i64.extendI32U!(b.i32.shrU!(b.get(index), b.const32(1)))))
-    b.set(index, b.i32.add!(b.get(index), b.const32(YMM_BYTES)))
-    b.brIf(b.i32.ltU!(b.get(index), b.const32(16 * YMM_BYTES)), again)
+    body(b.get(index), b.i64.add(address, b.i64.extendI32U(b.i32.shrU(b.get(index), b.const32(1)))))
+    b.set(index, b.i32.add(b.get(index), b.const32(YMM_BYTES)))
+    b.brIf(b.i32.ltU(b.get(index), b.const32(16 * YMM_BYTES)), again)
   })
 }
 
 /** Stores 16 vector halves. (address, half: 0 or 16) */
 const saveVectors = procedure('saveVectors', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, half) =>
   forEachVector(b, address, (index, to) =>
-    b.guestStore(Access.v128, to, b.stateLoad(Access.v128, State.ymm, b.i32.add!(index, half)))))
+    b.guestStore(Access.v128, to, b.stateLoad(Access.v128, State.ymm, b.i32.add(index, half)))))
 const restoreVectors = procedure('restoreVectors', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, half) =>
   forEachVector(b, address, (index, from) =>
-    b.stateStore(Access.v128, State.ymm, b.guestLoad(Access.v128, from), b.i32.add!(index, half))))
+    b.stateStore(Access.v128, State.ymm, b.guestLoad(Access.v128, from), b.i32.add(index, half))))
 const clearVectors = procedure('clearVectors', { parameters: [Type.i32] }, (b, half) =>
   forEachVector(b, b.const64(0), index =>
-    b.stateStore(Access.v128, State.ymm, b.constV128(new Uint8Array(16)), b.i32.add!(index, half))))
+    b.stateStore(Access.v128, State.ymm, b.constV128(new Uint8Array(16)), b.i32.add(index, half))))
 
 const saveMxcsr = procedure('saveMxcsr', { parameters: [Type.i64], mayFault: true }, (b, address) => {
-  const mxcsr = b.i64.extendI32U!(b.stateLoad(Access.i32, State.mxcsr))
-  b.guestStore(Access.u64, at(b, address, MXCSR), b.i64.or!(mxcsr, b.const64(BigInt(MXCSR_MASK) << 32n)))
+  const mxcsr = b.i64.extendI32U(b.stateLoad(Access.i32, State.mxcsr))
+  b.guestStore(Access.u64, at(b, address, MXCSR), b.i64.or(mxcsr, b.const64(BigInt(MXCSR_MASK) << 32n)))
 })
 /** An MXCSR value (i64) as i32; #GP(0) for bits that do not exist. */
 function checkedMxcsr(b: Builder, value: Value): Value {
-  b.if(b.i64.ne!(b.i64.and!(value, b.const64(0xffff_ffff & ~MXCSR_MASK)), b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
-  return b.i32.wrapI64!(value)
+  b.if(b.i64.ne(b.i64.and(value, b.const64(0xffff_ffff & ~MXCSR_MASK)), b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
+  return b.i32.wrapI64(value)
 }
 
 const fxsave = procedure('fxsave', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, wide) => {
@@ -126,23 +126,23 @@ const componentsInUse = procedure('componentsInUse', { result: Type.i64 }, b => 
   const any = (half: number): Value => {
     let all = b.stateLoad(Access.v128, State.ymm + half)
     for (let number = 1; number < 16; number++)
-      all = b.v128.or!(all, b.stateLoad(Access.v128, State.ymm + number * YMM_BYTES + half))
-    return b.v128.anyTrue!(all)
+      all = b.v128.or(all, b.stateLoad(Access.v128, State.ymm + number * YMM_BYTES + half))
+    return b.v128.anyTrue(all)
   }
-  let x87 = b.i32.xor!(b.stateLoad(Access.i32, State.fcw), b.const32(0x37f))
-  for (const field of [State.fsw, State.ftw, State.fop]) x87 = b.i32.or!(x87, b.stateLoad(Access.i32, field))
-  let registers = b.i64.or!(b.stateLoad(Access.u64, State.fip), b.stateLoad(Access.u64, State.fdp))
+  let x87 = b.i32.xor(b.stateLoad(Access.i32, State.fcw), b.const32(0x37f))
+  for (const field of [State.fsw, State.ftw, State.fop]) x87 = b.i32.or(x87, b.stateLoad(Access.i32, field))
+  let registers = b.i64.or(b.stateLoad(Access.u64, State.fip), b.stateLoad(Access.u64, State.fdp))
   for (let number = 0; number < 8; number++) {
-    registers = b.i64.or!(registers, b.stateLoad(Access.u64, State.x87 + number * 16))
-    registers = b.i64.or!(registers, b.stateLoad(Access.u16, State.x87 + number * 16 + 8))
+    registers = b.i64.or(registers, b.stateLoad(Access.u64, State.x87 + number * 16))
+    registers = b.i64.or(registers, b.stateLoad(Access.u16, State.x87 + number * 16 + 8))
   }
-  const x87InUse = b.i32.or!(b.i32.ne!(x87, b.const32(0)), b.i64.ne!(registers, b.const64(0)))
-  const sseInUse = b.i32.shl!(any(0), b.const32(1))
-  const avxInUse = b.i32.shl!(any(16), b.const32(2))
-  b.return(b.i64.extendI32U!(b.i32.or!(b.i32.or!(x87InUse, sseInUse), avxInUse)))
+  const x87InUse = b.i32.or(b.i32.ne(x87, b.const32(0)), b.i64.ne(registers, b.const64(0)))
+  const sseInUse = b.i32.shl(any(0), b.const32(1))
+  const avxInUse = b.i32.shl(any(16), b.const32(2))
+  b.return(b.i64.extendI32U(b.i32.or(b.i32.or(x87InUse, sseInUse), avxInUse)))
 })
 
-const has = (b: Builder, mask: Value, bits: number): Value => b.i64.ne!(b.i64.and!(mask, b.const64(bits)), b.const64(0))
+const has = (b: Builder, mask: Value, bits: number): Value => b.i64.ne(b.i64.and(mask, b.const64(bits)), b.const64(0))
 
 /** (address, RFBM, components to write, wide) */
 const xsave = procedure('xsave', { parameters: [Type.i64, Type.i64, Type.i64, Type.i32], mayFault: true }, (b, address, rfbm, written, wide) => {
@@ -160,8 +160,8 @@ const xsave = procedure('xsave', { parameters: [Type.i64, Type.i64, Type.i64, Ty
   b.if(has(b, written, AVX), () => {
     b.call(saveVectors, at(b, address, YMM_HIGH), b.const32(16))
   })
-  const others = b.i64.and!(old, b.i64.xor!(rfbm, b.const64(-1)))
-  b.guestStore(Access.u64, at(b, address, XSTATE_BV), b.i64.or!(others, b.i64.and!(rfbm, inUse)))
+  const others = b.i64.and(old, b.i64.xor(rfbm, b.const64(-1)))
+  b.guestStore(Access.u64, at(b, address, XSTATE_BV), b.i64.or(others, b.i64.and(rfbm, inUse)))
 })
 
 /** (address, RFBM, wide) */
@@ -170,13 +170,13 @@ const xrstor = procedure('xrstor', { parameters: [Type.i64, Type.i64, Type.i32],
   const compaction = b.guestLoad(Access.u64, at(b, address, XCOMP_BV))
   const reserved = b.guestLoad(Access.u64, at(b, address, XCOMP_BV + 8))
   const xcr0 = b.stateLoad(Access.u64, State.xcr0)
-  const unknown = b.i64.and!(present, b.i64.xor!(xcr0, b.const64(-1)))
-  const bad = b.i64.or!(unknown, b.i64.or!(compaction, reserved))
-  b.if(b.i64.ne!(bad, b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
+  const unknown = b.i64.and(present, b.i64.xor(xcr0, b.const64(-1)))
+  const bad = b.i64.or(unknown, b.i64.or(compaction, reserved))
+  b.if(b.i64.ne(bad, b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
   b.if(has(b, rfbm, SSE | AVX), () => {
     const mxcsr = checkedMxcsr(b, b.guestLoad(Access.u32, at(b, address, MXCSR)))
     // Takes the faults of the last page before anything changes.
-    b.if(has(b, b.i64.and!(rfbm, present), AVX), () => {
+    b.if(has(b, b.i64.and(rfbm, present), AVX), () => {
       b.guestLoad(Access.u64, at(b, address, YMM_HIGH + 248))
     })
     b.stateStore(Access.i32, State.mxcsr, mxcsr)
@@ -208,17 +208,17 @@ const RCX = 1
 const RDX = 2
 /** EDX:EAX. */
 function edxEax(b: Builder): Value {
-  return b.i64.or!(register32(b, RAX), b.i64.shl!(register32(b, RDX), b.const64(32)))
+  return b.i64.or(register32(b, RAX), b.i64.shl(register32(b, RDX), b.const64(32)))
 }
 /** EDX:EAX = value; the upper halves of RAX and RDX become zero. */
 function setEdxEax(b: Builder, value: Value): void {
   b.stateStore(Access.u64, State.gpr + RAX * 8, b.truncate(32, value))
-  b.stateStore(Access.u64, State.gpr + RDX * 8, b.i64.shrU!(value, b.const64(32)))
+  b.stateStore(Access.u64, State.gpr + RDX * 8, b.i64.shrU(value, b.const64(32)))
 }
 
 function requireOsxsave(b: Builder): void {
-  const enabled = b.i64.and!(b.stateLoad(Access.u64, State.cr4), b.const64(CR4_OSXSAVE))
-  b.if(b.i64.eqz!(enabled), () => b.raise(Vector.ud))
+  const enabled = b.i64.and(b.stateLoad(Access.u64, State.cr4), b.const64(CR4_OSXSAVE))
+  b.if(b.i64.eqz(enabled), () => b.raise(Vector.ud))
 }
 /** #UD, #NM, #GP of XSAVE and XRSTOR. Gives the address and RFBM. */
 function xsavePrologue(b: Builder, o: Parameters<Body>[1]): { address: Value; rfbm: Value } {
@@ -226,7 +226,7 @@ function xsavePrologue(b: Builder, o: Parameters<Body>[1]): { address: Value; rf
   b.if(has(b, b.stateLoad(Access.u64, State.cr0), CR0_TS), () => b.raise(Vector.nm))
   const address = o.address()
   o.requireAligned(address, 64)
-  return { address, rfbm: b.i64.and!(edxEax(b), b.stateLoad(Access.u64, State.xcr0)) }
+  return { address, rfbm: b.i64.and(edxEax(b), b.stateLoad(Access.u64, State.xcr0)) }
 }
 
 const fxsaveBody = (wide: boolean): Body => (b, o) => {
@@ -244,7 +244,7 @@ const fxrstorBody = (wide: boolean): Body => (b, o) => {
 /** @param optimised - XSAVEOPT: components in their initial state are not written */
 const xsaveBody = (wide: boolean, optimised: boolean): Body => (b, o) => {
   const { address, rfbm } = xsavePrologue(b, o)
-  const written = optimised ? b.i64.and!(rfbm, b.call(componentsInUse)) : rfbm
+  const written = optimised ? b.i64.and(rfbm, b.call(componentsInUse)) : rfbm
   b.call(xsave, address, rfbm, written, b.const32(wide ? 1 : 0))
 }
 const xrstorBody = (wide: boolean): Body => (b, o) => {
@@ -253,24 +253,24 @@ const xrstorBody = (wide: boolean): Body => (b, o) => {
 }
 
 const ldmxcsr = sse((b, o) => b.stateStore(Access.i32, State.mxcsr, checkedMxcsr(b, o.read(0))))
-const stmxcsr = sse((b, o) => o.write(0, b.i64.extendI32U!(b.stateLoad(Access.i32, State.mxcsr))))
+const stmxcsr = sse((b, o) => o.write(0, b.i64.extendI32U(b.stateLoad(Access.i32, State.mxcsr))))
 
 const xgetbv: Body = b => {
   requireOsxsave(b)
   // ECX = 1 (XCR0 & XINUSE) comes with XSAVEC, which is not announced.
-  b.if(b.i64.ne!(register32(b, RCX), b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
+  b.if(b.i64.ne(register32(b, RCX), b.const64(0)), () => b.raise(Vector.gp, b.const32(0)))
   setEdxEax(b, b.stateLoad(Access.u64, State.xcr0))
 }
 const xsetbv: Body = b => {
   requireOsxsave(b)
   const value = edxEax(b)
-  const notRing0 = b.i32.ne!(b.stateLoad(Access.i32, State.cpl), b.const32(0))
-  const bits = (mask: number): Value => b.i64.and!(value, b.const64(mask))
-  const badIndex = b.i64.ne!(register32(b, RCX), b.const64(0))
-  const unknown = b.i64.ne!(b.i64.and!(value, b.const64(~SUPPORTED)), b.const64(0))
-  const noX87 = b.i64.eqz!(bits(X87))
-  const avxAlone = b.i64.eq!(bits(SSE | AVX), b.const64(AVX))
-  const bad = b.i32.or!(b.i32.or!(b.i32.or!(notRing0, badIndex), b.i32.or!(unknown, noX87)), avxAlone)
+  const notRing0 = b.i32.ne(b.stateLoad(Access.i32, State.cpl), b.const32(0))
+  const bits = (mask: number): Value => b.i64.and(value, b.const64(mask))
+  const badIndex = b.i64.ne(register32(b, RCX), b.const64(0))
+  const unknown = b.i64.ne(b.i64.and(value, b.const64(~SUPPORTED)), b.const64(0))
+  const noX87 = b.i64.eqz(bits(X87))
+  const avxAlone = b.i64.eq(bits(SSE | AVX), b.const64(AVX))
+  const bad = b.i32.or(b.i32.or(b.i32.or(notRing0, badIndex), b.i32.or(unknown, noX87)), avxAlone)
   b.if(bad, () => b.raise(Vector.gp, b.const32(0)))
   b.stateStore(Access.u64, State.xcr0, value)
   b.call(updateFpuAvailability)
