@@ -190,6 +190,6 @@ export const systemRegisterForms: readonly Form[] = [
   form('CLAC', 'NP 0F 01 CA', setAlignmentCheck(false), { feature: 'smap' }),
   form('STAC', 'NP 0F 01 CB', setAlignmentCheck(true), { feature: 'smap' }),
   // Hypercalls of others: not here, so a guest that tries gets #UD.
-  form('VMCALL', '0F 01 C1', undefinedOpcode),
+  form('VMCALL', 'NP 0F 01 C1', undefinedOpcode),
   form('VMMCALL', '0F 01 D9', undefinedOpcode),
 ]
