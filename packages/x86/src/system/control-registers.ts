@@ -46,7 +46,7 @@ export const writeCr0: Procedure = procedure('writeCr0', { parameters: [i64], ma
   const next = b.i64.or(b.i64.and(value!, b.const64(CR0_WRITABLE >>> 0)), b.const64(Cr0.et))
   const change = b.i64.xor(old, next)
   b.stateStore(Access.u64, State.cr0, next)
-  b.if(anyBit(b, change, Cr0.wp | Cr0.pg), () => {
+  b.if(anyBit(b, change, (Cr0.wp | Cr0.pg) >>> 0), () => {
     b.call(flushTranslations, b.const32(1))
   })
   b.call(updateFpuAvailability)
