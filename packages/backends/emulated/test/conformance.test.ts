@@ -1,0 +1,8 @@
+import { vcpuConformance } from '@trapframe/cpu/conformance'
+import { assemble } from '@trapframe/x86'
+import { emulated } from '../src/index.ts'
+
+vcpuConformance('emulated', {
+  backend: emulated(),
+  assemble: (source, origin) => assemble(source, { origin: BigInt(origin) }).bytes,
+})
