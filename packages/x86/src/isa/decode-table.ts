@@ -12,9 +12,9 @@ import type { Feature, Form, OperandKind } from './form.ts'
 import { segmentNumber } from './operands.ts'
 
 /** How a slot's cells are indexed: the low two bits of an entry of `slots`. */
-export const SlotKind = { opcode: 0, digit: 1, modrm: 2 } as const
+export const SlotKind = { opcode: 0, any: 1, digit: 2, modrm: 3 } as const
 /** Cells per prefix class and operand size, by SlotKind. */
-export const subcells: readonly number[] = [1, 16, 72]
+export const subcells: readonly number[] = [1, 1, 16, 72]
 /** The slot of 90 with REX.B, which is XCHG and not NOP. */
 export const XCHG_SLOT: number = 4 << 8
 /** VEX maps come after: 0F, 0F 38, 0F 3A with L = 0 at `(VEX_MAPS + map) << 8`, with L = 1 three maps further. */
@@ -191,7 +191,7 @@ export class DecodeTable {
       if (options.mode === (mode === 64 ? 'no64' : 'only64')) continue
       if (mode !== 64 && (encoding.w || encoding.default64)) continue
       chosen.push(index)
-      const kind = !encoding.modrm ? SlotKind.opcode : encoding.rmDigit >= 0 ? SlotKind.modrm : SlotKind.digit
+      const kind = slotKind(encoding)
       for (const place of placesOf(encoding)) {
         const known = kinds[place]!
         if (known >= 0 && (known === SlotKind.opcode) !== (kind === SlotKind.opcode))
@@ -238,6 +238,13 @@ export class DecodeTable {
   }
 }
 
+/** How much of ModRM tells this encoding from others. */
+function slotKind({ modrm, rmDigit, digit, mod }: Encoding): number {
+  if (!modrm) return SlotKind.opcode
+  if (rmDigit >= 0) return SlotKind.modrm
+  return digit >= 0 || mod === 'memory' || mod === 'register' ? SlotKind.digit : SlotKind.any
+}
+
 /** The slots of an encoding. */
 function placesOf(encoding: Encoding): number[] {
   const { map, opcode, vex } = encoding
@@ -273,8 +280,14 @@ function fillSlot(
   const prefixRank = onlyClass !== undefined ? 2 : prefix === 'NFx' ? 1 : 0
   const modRank = rmDigit >= 0 ? 4 : (digit >= 0 ? 2 : 0) + (mod === 'any' ? 0 : 1)
   const rank = prefixRank * 100 + modRank * 10 + (encoding.addressBits !== 0 ? 5 : 0)
+  const scores = [0, 1, 2].map((size) => {
+    if (sizes === 0) return DIRECT + rank + 1
+    if ((sizes >> size) & 1) return DIRECT + rank + 2
+    const nearness = sizeNearness(encoding, size)
+    return nearness > 0 ? rank + nearness : 0
+  })
   for (let sub = 0; sub < count; sub++) {
-    if (kind !== SlotKind.opcode) {
+    if (kind >= SlotKind.digit) {
       const register = sub >= 8
       const reg = kind === SlotKind.digit || !register ? sub & 7 : ((sub - 8) >> 3) & 7
       if (digit >= 0 && reg !== digit) continue
@@ -285,14 +298,7 @@ function fillSlot(
     for (let prefixes = 0; prefixes < 4; prefixes++) {
       if (onlyClass !== undefined ? prefixes !== onlyClass : prefix === 'NFx' && prefixes >= 2) continue
       const cell = base + (prefixes * count + sub) * 3
-      for (let size = 0; size < 3; size++) {
-        if (sizes === 0) put(cell + size, index, DIRECT + rank + 1)
-        else if ((sizes >> size) & 1) put(cell + size, index, DIRECT + rank + 2)
-        else {
-          const nearness = sizeNearness(encoding, size)
-          if (nearness > 0) put(cell + size, index, rank + nearness)
-        }
-      }
+      for (let size = 0; size < 3; size++) if (scores[size]! > 0) put(cell + size, index, scores[size]!)
     }
   }
 }

@@ -227,9 +227,11 @@ class TableDecoder implements Decoder {
     let sub = 0
     if (slotKind !== SlotKind.opcode) {
       modrm = source[position++]!
-      if (modrm < 0xc0) sub = (modrm >> 3) & 7
-      else if (slotKind === SlotKind.digit) sub = 8 | ((modrm >> 3) & 7)
-      else sub = 8 + (modrm & 0x3f)
+      if (slotKind !== SlotKind.any) {
+        if (modrm < 0xc0) sub = (modrm >> 3) & 7
+        else if (slotKind === SlotKind.digit) sub = 8 | ((modrm >> 3) & 7)
+        else sub = 8 + (modrm & 0x3f)
+      }
     }
     let form = decodeTable.cells[(entry >> 2) + (prefixClass * subcells[slotKind]! + sub) * 3 + size]!
     if (form < 0) return refuse(position - start, available)
