@@ -23,7 +23,9 @@ export const noOperationForms: readonly Form[] = [
   // Reserved for hints: CPUs execute 0F 19 to 0F 1F, and what is left of 0F 18, as NOP whatever ModRM says.
   ...wordSizes.flatMap((bits) => [
     ...[4, 5, 6, 7].map((digit) => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit}`, nothing, plain)),
-    ...[0, 1, 2, 3].map((digit) => form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit} reg`, nothing, plain)),
+    ...[0, 1, 2, 3].map((digit) =>
+      form(`NOP r/m${bits}`, `${rexW(bits)}0F 18 /${digit} reg`, nothing, plain),
+    ),
     ...[1, 2, 3, 4, 5, 6, 7].map((digit) =>
       form(`NOP r/m${bits}`, `${rexW(bits)}0F 1F /${digit}`, nothing, plain),
     ),
@@ -42,6 +44,8 @@ export const noOperationForms: readonly Form[] = [
   form('PREFETCH m8', '0F 0D /0', nothing, plain),
   form('PREFETCHW m8', '0F 0D /1', nothing, plain),
   form('PREFETCHWT1 m8', '0F 0D /2', nothing, plain),
+  // Reserved; AMD CPUs execute them as prefetches.
+  ...[3, 4, 5, 6, 7].map((digit) => form('PREFETCH m8', `0F 0D /${digit}`, nothing, plain)),
   form('CLFLUSH m8', 'NP 0F AE /7', nothing, plain),
   form('CLFLUSHOPT m8', '66 0F AE /7', nothing, { ...plain, feature: 'clflushopt' }),
   form('CLWB m8', '66 0F AE /6', nothing, { ...plain, feature: 'clwb' }),

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { ARITHMETIC_FLAGS, Flag, State } from '../../src/state-layout.ts'
+import {
+  ARITHMETIC_FLAGS,
+  Flag,
+  Segment,
+  SegmentField,
+  State,
+  segmentOffset,
+} from '../../src/state-layout.ts'
 import { CODE, HANDLER, LongMode, NOWHERE } from './long-mode.ts'
 
 const M64 = (1n << 64n) - 1n
@@ -120,6 +127,24 @@ describe('move', () => {
     expect(m.get('rax')).toBe(0x8700n)
     m.run('9E', { rax: 0xff00 }, 0) // sahf
     expect(m.flags).toBe(ALL & ~of)
+  })
+
+  test('behaviour: absolute addresses, selectors', () => {
+    const m = new LongMode()
+    m.memory.setUint32(0x1_0000, 0xdead_beef, true)
+    m.run('A1 00 00 01 00 00 00 00 00', { rax: M64 }) // mov eax, [0x10000]
+    expect(m.get('rax')).toBe(0xdead_beefn)
+    m.run('48 A3 08 00 01 00 00 00 00 00') // mov [0x10008], rax
+    expect(m.memory.getBigUint64(0x1_0008, true)).toBe(0xdead_beefn)
+    expect(m.run('48 A3 00 00 20 00 00 00 00 00')).toBe(false)
+    m.run('48 8C C8', { rax: M64 }) // mov rax, cs
+    expect(m.get('rax')).toBe(8n)
+    m.memory.setBigUint64(0x1_0000, 0n, true)
+    m.run('48 8C 0B', { rbx: 0x1_0000 }) // mov word [rbx], cs
+    expect(m.memory.getBigUint64(0x1_0000, true)).toBe(8n)
+    m.evaluator.state.setUint16(segmentOffset(Segment.gs, SegmentField.selector), 0x2b, true)
+    m.run('0F A8') // push gs
+    expect([m.get('rsp'), m.memory.getBigUint64(0x1_7ff8, true)]).toEqual([0x1_7ff8n, 0x2bn])
   })
 
   test('behaviour: CMOV clears the upper half whatever the condition, SETcc, LEA', () => {
