@@ -143,7 +143,7 @@ describe('move', () => {
     m.run('48 8C 0B', { rbx: 0x1_0000 }) // mov word [rbx], cs
     expect(m.memory.getBigUint64(0x1_0000, true)).toBe(8n)
     m.evaluator.state.setUint16(segmentOffset(Segment.gs, SegmentField.selector), 0x2b, true)
-    m.run('0F A8') // push gs
+    m.run('0F A8', { rsp: 0x1_8000 }) // push gs
     expect([m.get('rsp'), m.memory.getBigUint64(0x1_7ff8, true)]).toEqual([0x1_7ff8n, 0x2bn])
   })
 
