@@ -72,4 +72,6 @@ export interface VcpuState {
   readonly events: EventState
   /** Instructions retired since creation. */
   readonly instructionsRetired: number
+  /** Virtual time that passed without instructions, in nanoseconds; 0 with a real clock. */
+  readonly skippedNs: number
 }

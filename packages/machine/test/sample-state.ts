@@ -47,5 +47,6 @@ export function sampleState(): VcpuState {
       halted: false,
     },
     instructionsRetired: 0,
+    skippedNs: 0,
   }
 }

@@ -163,6 +163,7 @@ export function saveVcpuState(view: DataView, base: number, timeStamp = 0n): Vcp
     fpu,
     events,
     instructionsRetired: Number(state.getBigInt64(State.budgetTop, true) - state.getBigInt64(State.budget, true)),
+    skippedNs: state.getFloat64(State.skippedNs, true),
   }
 }
 
@@ -404,6 +405,7 @@ export function resetState(view: DataView, base: number): void {
       halted: false,
     },
     instructionsRetired: 0,
+    skippedNs: 0,
   })
 }
 

@@ -157,14 +157,23 @@ export class EmulatedVcpu implements Vcpu {
   save(): VcpuState {
     if (this.#answering)
       throw new BackendError('backend-emulated/busy', `vCPU ${this.id} waits for the answer of a device access: run it until it exits otherwise before saving`)
-    return { ...saveVcpuState(this.#view, this.#base), instructionsRetired: this.instructionsRetired }
+    return saveVcpuState(this.#view, this.#base, this.#ticks())
   }
 
   load(state: VcpuState): void {
-    loadVcpuState(this.#view, this.#base, state)
+    // Time follows from the instructions retired, and the time stamp counter from time: in this order.
+    const retired = this.instructionsRetired
+    const skippedNs = this.#f64[(this.#base + State.skippedNs) >> 3]!
+    this.#setRetired(state.instructionsRetired)
+    this.skipTimeNs(state.skippedNs - skippedNs)
+    try {
+      loadVcpuState(this.#view, this.#base, state, this.#ticks())
+    } catch (error) {
+      this.#setRetired(retired)
+      this.skipTimeNs(skippedNs - state.skippedNs)
+      throw error
+    }
     this.#answering = false
-    this.#setU64(State.budget, 0)
-    this.#setU64(State.budgetTop, state.instructionsRetired)
     this.flushTranslations()
   }
 
@@ -197,6 +206,14 @@ export class EmulatedVcpu implements Vcpu {
     this.#i32[(this.#base + EngineState.replaying) >> 2] = 1
   }
 
+  #setRetired(count: number): void {
+    this.#setU64(State.budget, 0)
+    this.#setU64(State.budgetTop, count)
+  }
+  /** Ticks of the time source: the time stamp counter without its offset. */
+  #ticks(): bigint {
+    return BigInt(Math.trunc(this.nowNs() * this.#f64[(this.#base + EngineState.tscPerNs) >> 3]!))
+  }
   #word(offset: number): number {
     return this.#i32[(this.#base + offset) >> 2]!
   }

@@ -6,7 +6,7 @@ import { RAM_OFFSET } from '@trapframe/memory'
 
 /** Direct-mapped table from the host address of an instruction to its first record: { host address u32, record u32 }. */
 export const BLOCK_TABLE_OFFSET = 0x20_0000
-export const BLOCK_TABLE_ENTRIES = 1 << 18
+export const BLOCK_TABLE_ENTRIES = 0x4_0000
 
 /** One area per vCPU: state, then TLBs, then jump cache. */
 export const VCPU_OFFSET = 0x40_0000
