@@ -10,6 +10,7 @@ import { createDecoder, Decoded, DecodeFailure, type Decoder } from '../isa/deco
 import type { Feature, Form } from '../isa/form.ts'
 import { forms as allForms } from '../isa/forms.ts'
 import { Operands } from '../isa/operands.ts'
+import { updateFpuAvailability } from '../families/fpu-guard.ts'
 import { Fault, Flag, MAX_CPUID_ENTRIES, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
 import { deliverException, deliverInterrupt, EventKind, singleStepTrap } from '../system/deliver.ts'
 import { flushPage, flushTranslations, modeChanged, spanForRead, spanForWrite, timeStamp } from '../system/engine.ts'
@@ -92,6 +93,11 @@ export class Evaluator {
   /** Forms by the numbers that decoding gives. */
   get forms(): readonly Form[] {
     return this.#decoder.forms
+  }
+
+  /** To be called when control registers were written from outside: derives what the state keeps besides them. */
+  controlsChanged(): void {
+    this.#machine.call(updateFpuAvailability)
   }
 
   /** Delivers a pending event, or executes one instruction. */

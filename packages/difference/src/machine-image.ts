@@ -1,0 +1,139 @@
+/**
+ * The state that a case starts from and ends with: one record of fixed layout, so that every engine, the native one in
+ * its own process included, reads and writes the same bytes. User mode of 64 bits only.
+ *
+ * Memory is seen through regions around the boundaries of a small map of pages:
+ *
+ *     CODE        one page, readable and executable; INT3 but for the instructions of the case
+ *     (nothing)
+ *     WINDOW      two pages, readable and writable, then one that is read-only
+ *     (nothing)
+ *
+ * so that an access can cross from nothing into memory, from page to page, from writable to read-only memory and out.
+ */
+
+/** The page of code. */
+export const CODE_BASE = 0x1000_0000n
+/** First of the three pages of data. */
+export const WINDOW_BASE = 0x1000_2000n
+/** Between the two writable pages. */
+export const WINDOW_MIDDLE = 0x1000_3000n
+/** The read-only page. */
+export const WINDOW_READ_ONLY = 0x1000_4000n
+export const WINDOW_END = 0x1000_5000n
+/** Fixed bases of FS and GS. */
+export const FS_BASE = 0x1000_2f00n
+export const GS_BASE = 0x1000_3080n
+
+/** Where bytes of the record's memory lie. */
+export interface MemoryRegion {
+  readonly address: bigint
+  readonly sizeBytes: number
+  /** Offset in `MachineImage.memory`. */
+  readonly offset: number
+}
+export const memoryRegions: readonly MemoryRegion[] = [
+  { address: WINDOW_BASE, sizeBytes: 128, offset: 0 },
+  { address: WINDOW_MIDDLE - 512n, sizeBytes: 1024, offset: 128 },
+  { address: WINDOW_READ_ONLY - 128n, sizeBytes: 256, offset: 1152 },
+  { address: WINDOW_END - 128n, sizeBytes: 128, offset: 1408 },
+]
+
+const RIP = 0x80
+const RFLAGS = 0x88
+const VECTOR = 0x90
+const ERROR_CODE = 0x94
+const FAULT_ADDRESS = 0x98
+const SIGNAL = 0xa0
+const CODE_LENGTH = 0xa8
+const CODE = 0xc0
+const FXSAVE = 0x100
+const MEMORY = 0x300
+export const IMAGE_BYTES = 0x900
+export const MAX_CODE_BYTES: number = FXSAVE - CODE
+export const MEMORY_BYTES: number = IMAGE_BYTES - MEMORY
+
+/** Offsets in an FXSAVE image (SDM volume 1, table 10-2). */
+export const Fxsave = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const
+
+/** Outcome that no exception describes: `vector` of a case that did not end in time, or whose engine gave up. */
+export const NoVector = { running: -1, timeout: -2, unsupported: -3 } as const
+
+export class MachineImage {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+
+  constructor(bytes: Uint8Array = new Uint8Array(IMAGE_BYTES)) {
+    if (bytes.length !== IMAGE_BYTES) throw new RangeError(`a machine image has ${IMAGE_BYTES} bytes, not ${bytes.length}`)
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  }
+
+  clone(): MachineImage {
+    return new MachineImage(this.bytes.slice())
+  }
+
+  gpr(index: number): bigint {
+    return this.view.getBigUint64(8 * index, true)
+  }
+  setGpr(index: number, value: bigint): void {
+    this.view.setBigUint64(8 * index, BigInt.asUintN(64, value), true)
+  }
+  get rip(): bigint {
+    return this.view.getBigUint64(RIP, true)
+  }
+  set rip(value: bigint) {
+    this.view.setBigUint64(RIP, value, true)
+  }
+  get rflags(): number {
+    return Number(this.view.getBigUint64(RFLAGS, true) & 0xffff_ffffn)
+  }
+  set rflags(value: number) {
+    this.view.setBigUint64(RFLAGS, BigInt(value >>> 0), true)
+  }
+  /** The exception that ended the case (3, #BP, when it reached its end), or a `NoVector`. */
+  get vector(): number {
+    return this.view.getInt32(VECTOR, true)
+  }
+  set vector(value: number) {
+    this.view.setInt32(VECTOR, value, true)
+  }
+  get errorCode(): number {
+    return this.view.getInt32(ERROR_CODE, true)
+  }
+  set errorCode(value: number) {
+    this.view.setInt32(ERROR_CODE, value, true)
+  }
+  /** CR2 after #PF. */
+  get faultAddress(): bigint {
+    return this.view.getBigUint64(FAULT_ADDRESS, true)
+  }
+  set faultAddress(value: bigint) {
+    this.view.setBigUint64(FAULT_ADDRESS, value, true)
+  }
+  /** Signal that the native engine got, 0 elsewhere. */
+  get signal(): number {
+    return this.view.getInt32(SIGNAL, true)
+  }
+  /** The instructions; they lie at RIP. */
+  get code(): Uint8Array {
+    return this.bytes.subarray(CODE, CODE + this.view.getInt32(CODE_LENGTH, true))
+  }
+  set code(value: Uint8Array) {
+    if (value.length > MAX_CODE_BYTES) throw new RangeError(`${value.length} bytes of code, ${MAX_CODE_BYTES} fit`)
+    this.bytes.fill(0xcc, CODE, CODE + MAX_CODE_BYTES)
+    this.bytes.set(value, CODE)
+    this.view.setInt32(CODE_LENGTH, value.length, true)
+  }
+  /** x87, MMX and SSE state as FXSAVE64 stores it (512 bytes). */
+  get fxsave(): Uint8Array {
+    return this.bytes.subarray(FXSAVE, FXSAVE + 512)
+  }
+  get fxsaveView(): DataView {
+    return new DataView(this.bytes.buffer, this.bytes.byteOffset + FXSAVE, 512)
+  }
+  /** Bytes of the memory regions, one after the other. */
+  get memory(): Uint8Array {
+    return this.bytes.subarray(MEMORY, MEMORY + MEMORY_BYTES)
+  }
+}
