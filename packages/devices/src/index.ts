@@ -1,1 +1,43 @@
-export {}
+/**
+ * The device contract, buses, interrupt lines, and the classic PC devices.
+ *
+ * @packageDocumentation
+ */
+export type { Device, IoAccess, IoRange, MachineControl } from './device.ts'
+export { DeviceError } from './device-error.ts'
+export { createEventQueue, type EventQueue, type TimerEvent } from './event-queue.ts'
+export {
+  type ApicBus,
+  type ApicTarget,
+  createApicBus,
+  DeliveryMode,
+  type EoiTarget,
+} from './interrupts/apic-bus.ts'
+export {
+  createInterruptRouter,
+  type InterruptInputs,
+  type InterruptRouter,
+  type InterruptRouterOptions,
+} from './interrupts/interrupt-router.ts'
+export {
+  createIoapic,
+  IOAPIC_BASE,
+  IOAPIC_PINS,
+  type Ioapic,
+  type IoapicOptions,
+} from './interrupts/ioapic.ts'
+export { createLapic, LAPIC_BASE, type Lapic, type LapicOptions, type MsrValue } from './interrupts/lapic.ts'
+export type { ExtIntSource, LapicHost } from './interrupts/lapic-core.ts'
+export type { TscClock } from './interrupts/lapic-timer.ts'
+export { createPic, type Pic, type PicOptions } from './interrupts/pic.ts'
+export { attachDevice, type BusAccess, createIoBus, type IoBus } from './io-bus.ts'
+export { createIrqLine, type IrqLine, noIrq } from './irq-line.ts'
+export {
+  createUart,
+  type ModemLines,
+  type SerialHost,
+  type Uart,
+  type UartOptions,
+  type UartState,
+} from './serial/uart-16550.ts'
+export { createPit, type Pit, type PitOptions } from './timers/pit.ts'
