@@ -17,7 +17,21 @@ export default defineConfig({
     ],
     sidebar: {
       '/guide/': [{ text: 'Guide', items: [{ text: 'Your first VM', link: '/guide/first-vm' }] }],
-      '/design/': [{ text: 'Design', items: [{ text: 'Overview', link: '/design/' }] }],
+      '/design/': [
+        {
+          text: 'Design',
+          items: [
+            { text: 'Overview', link: '/design/' },
+            { text: 'Instructions', link: '/design/instructions' },
+            { text: 'Interpreter', link: '/design/interpreter' },
+            { text: 'Flags', link: '/design/flags' },
+            { text: 'Software TLB', link: '/design/software-tlb' },
+            { text: 'Code cache', link: '/design/code-cache' },
+            { text: 'Exits', link: '/design/exits' },
+            { text: 'Time', link: '/design/time' },
+          ],
+        },
+      ],
       '/api/': api,
     },
     search: { provider: 'local' },
