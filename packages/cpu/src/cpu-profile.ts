@@ -22,15 +22,56 @@ export interface CpuProfile {
 
 /** What every profile has: the instructions of x86-64-v1, what a 64-bit kernel cannot do without, and no reason for mitigations. */
 const baseline: readonly CpuFeature[] = [
-  'fpu', 'de', 'pse', 'tsc', 'msr', 'pae', 'mce', 'cx8', 'apic', 'sysenter', 'mtrr', 'pge', 'mca', 'cmov', 'pat', 'pse36', 'clflush', 'mmx',
-  'fxsr', 'sse', 'sse2', 'syscall', 'nx', 'x64', 'arat', 'invariant-tsc', 'tsc-adjust', 'zero-fcs-fds',
-  'spec-ctrl', 'stibp', 'ssbd', 'arch-capabilities',
+  'fpu',
+  'de',
+  'pse',
+  'tsc',
+  'msr',
+  'pae',
+  'mce',
+  'cx8',
+  'apic',
+  'sysenter',
+  'mtrr',
+  'pge',
+  'mca',
+  'cmov',
+  'pat',
+  'pse36',
+  'clflush',
+  'mmx',
+  'fxsr',
+  'sse',
+  'sse2',
+  'syscall',
+  'nx',
+  'x64',
+  'arat',
+  'invariant-tsc',
+  'tsc-adjust',
+  'zero-fcs-fds',
+  'spec-ctrl',
+  'stibp',
+  'ssbd',
+  'arch-capabilities',
 ]
 
 /** What kernels profit from: privilege checks, `rep movsb` as the copy loop, 1 GiB pages, FS and GS bases without MSRs. */
 const system: readonly CpuFeature[] = [
-  'smep', 'smap', 'umip', 'fsgsbase', 'erms', 'fsrm', 'pdpe1gb', 'rdtscp', 'rdpid', 'xsave', 'xsaveopt',
-  'clflushopt', 'clwb', 'prefetchw',
+  'smep',
+  'smap',
+  'umip',
+  'fsgsbase',
+  'erms',
+  'fsrm',
+  'pdpe1gb',
+  'rdtscp',
+  'rdpid',
+  'xsave',
+  'xsaveopt',
+  'clflushopt',
+  'clwb',
+  'prefetchw',
 ]
 
 const SAPPHIRE_RAPIDS = 0x0008_06f8
@@ -51,7 +92,12 @@ export const cpuProfiles: Readonly<Record<string, CpuProfile>> = {
   'trapframe-v1': profile('trapframe-v1', [
     ...baseline,
     ...system,
-    'cx16', 'lahf', 'popcnt', 'sse3', 'ssse3', 'movbe',
+    'cx16',
+    'lahf',
+    'popcnt',
+    'sse3',
+    'ssse3',
+    'movbe',
   ]),
 }
 

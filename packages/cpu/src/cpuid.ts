@@ -5,8 +5,8 @@
  * and TSC ratio, leaf 0x16 the nominal frequency, leaf 0x40000010 both in kHz.
  */
 import { TrapframeError } from '@trapframe/core'
-import { type CpuFeature, cpuidBits, type CpuidRegister } from './cpuid-feature.ts'
 import { type CpuProfile, cpuProfile } from './cpu-profile.ts'
+import { type CpuFeature, type CpuidRegister, cpuidBits } from './cpuid-feature.ts'
 
 /** One CPUID answer. */
 export interface CpuidLeaf {
@@ -90,8 +90,13 @@ function requireInteger(name: string, value: number, low: number, high: number):
  * @throws CpuProfileError when the name is not known; CpuidError for numbers that CPUID cannot express
  */
 export function cpuidFor(profile: CpuProfile | string, options: CpuidOptions): CpuidLeaf[] {
-  const { name: _, vendor, signature, brand, features } =
-    typeof profile === 'string' ? cpuProfile(profile) : profile
+  const {
+    name: _,
+    vendor,
+    signature,
+    brand,
+    features,
+  } = typeof profile === 'string' ? cpuProfile(profile) : profile
   const { vcpuId, vcpuCount, tscHz, apicHz } = options
   requireInteger('vcpuCount', vcpuCount, 1, 4096)
   requireInteger('vcpuId', vcpuId, 0, vcpuCount - 1)
@@ -133,7 +138,14 @@ export function cpuidFor(profile: CpuProfile | string, options: CpuidOptions): C
   add(2, { eax: 0x00ff_0001 })
 
   /** One cache; `shared`: by all cores. */
-  const cache = (subleaf: number, type: number, level: number, ways: number, sets: number, shared: boolean): void => {
+  const cache = (
+    subleaf: number,
+    type: number,
+    level: number,
+    ways: number,
+    sets: number,
+    shared: boolean,
+  ): void => {
     const threads = shared ? (1 << coreBits) - 1 : 0
     const cores = Math.min((1 << coreBits) - 1, 63)
     add(
@@ -193,7 +205,7 @@ export function cpuidFor(profile: CpuProfile | string, options: CpuidOptions): C
 
 /** The same answers for another vCPU of the VM: its APIC id in leaves 1 and 0xB. */
 export function cpuidOfVcpu(leaves: readonly CpuidLeaf[], vcpuId: number): CpuidLeaf[] {
-  return leaves.map(leaf => {
+  return leaves.map((leaf) => {
     if (leaf.leaf === 1) return { ...leaf, ebx: ((leaf.ebx & 0x00ff_ffff) | (vcpuId << 24)) >>> 0 }
     return leaf.leaf === 0xb ? { ...leaf, edx: vcpuId } : leaf
   })

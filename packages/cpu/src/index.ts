@@ -4,8 +4,8 @@
  * @packageDocumentation
  */
 export * from './contract.ts'
-export * from './vcpu-state.ts'
+export * from './cpu-profile.ts'
 export * from './cpuid.ts'
 export * from './cpuid-feature.ts'
-export * from './cpu-profile.ts'
 export * from './platform-state.ts'
+export * from './vcpu-state.ts'

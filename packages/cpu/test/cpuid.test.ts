@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { CpuProfileError, cpuProfiles, defaultCpuProfile } from '../src/cpu-profile.ts'
 import { CpuidError, type CpuidOptions, cpuidFor, cpuidOfVcpu } from '../src/cpuid.ts'
 import { cpuidBits } from '../src/cpuid-feature.ts'
-import { CpuProfileError, cpuProfiles, defaultCpuProfile } from '../src/cpu-profile.ts'
 
 const options: CpuidOptions = {
   vcpuId: 0,
@@ -13,21 +13,28 @@ const options: CpuidOptions = {
   tscDeadline: true,
 }
 const leafOf = (change: Partial<CpuidOptions>, leaf: number, subleaf?: number, profile = defaultCpuProfile) =>
-  cpuidFor(profile, { ...options, ...change }).find(entry => entry.leaf === leaf && (subleaf === undefined || entry.subleaf === subleaf))!
+  cpuidFor(profile, { ...options, ...change }).find(
+    (entry) => entry.leaf === leaf && (subleaf === undefined || entry.subleaf === subleaf),
+  )!
 const text = (...words: number[]): string =>
-  String.fromCharCode(...words.flatMap(word => [0, 8, 16, 24].map(shift => (word >>> shift) & 0xff)))
+  String.fromCharCode(...words.flatMap((word) => [0, 8, 16, 24].map((shift) => (word >>> shift) & 0xff)))
 
 describe('default', () => {
   test('behaviour: vendor, signature, brand, hypervisor', () => {
     const vendor = leafOf({}, 0)
     expect(text(vendor.ebx, vendor.edx, vendor.ecx)).toBe('GenuineIntel')
     const { eax } = leafOf({}, 1)
-    expect({ family: (eax >> 8) & 15, model: ((eax >> 12) & 0xf0) | ((eax >> 4) & 15) }).toEqual({ family: 6, model: 0x8f })
+    expect({ family: (eax >> 8) & 15, model: ((eax >> 12) & 0xf0) | ((eax >> 4) & 15) }).toEqual({
+      family: 6,
+      model: 0x8f,
+    })
     const hypervisor = leafOf({}, 0x4000_0000)
     expect(text(hypervisor.ebx, hypervisor.ecx, hypervisor.edx)).toBe('TrapframeVMM')
     expect(leafOf({ hypervisor: false }, 0x4000_0000)).toBeUndefined()
-    const brand = [2, 3, 4].map(n => leafOf({}, 0x8000_0000 + n))
-    expect(text(...brand.flatMap(({ eax, ebx, ecx, edx }) => [eax, ebx, ecx, edx]))).toMatch(/^Trapframe Virtual CPU \(trapframe-v1\)\0+$/)
+    const brand = [2, 3, 4].map((n) => leafOf({}, 0x8000_0000 + n))
+    expect(text(...brand.flatMap(({ eax, ebx, ecx, edx }) => [eax, ebx, ecx, edx]))).toMatch(
+      /^Trapframe Virtual CPU \(trapframe-v1\)\0+$/,
+    )
   })
 
   test.each([
@@ -54,13 +61,15 @@ describe('default', () => {
     expect(leafOf({ vcpuId: 3, vcpuCount: 4 }, 0xb, 1)).toMatchObject({ eax: 2, ebx: 4, edx: 3 })
     expect(leafOf({ vcpuCount: 3 }, 0xb, 1).eax).toBe(2)
     const first = cpuidFor(defaultCpuProfile, { ...options, vcpuCount: 4 })
-    expect(cpuidOfVcpu(first, 3)).toEqual(cpuidFor(defaultCpuProfile, { ...options, vcpuCount: 4, vcpuId: 3 }))
+    expect(cpuidOfVcpu(first, 3)).toEqual(
+      cpuidFor(defaultCpuProfile, { ...options, vcpuCount: 4, vcpuId: 3 }),
+    )
   })
 
-  test.each(Object.keys(cpuProfiles))('behaviour: %s announces its features and no others', name => {
+  test.each(Object.keys(cpuProfiles))('behaviour: %s announces its features and no others', (name) => {
     const leaves = cpuidFor(name, { ...options, hypervisor: false, x2apic: false, tscDeadline: false })
     const announced = Object.entries(cpuidBits).flatMap(([feature, { leaf, subleaf, register, bit }]) => {
-      const entry = leaves.find(other => other.leaf === leaf && (other.subleaf ?? 0) === subleaf)
+      const entry = leaves.find((other) => other.leaf === leaf && (other.subleaf ?? 0) === subleaf)
       // Outside feature words, a bit is a part of a number.
       return entry && (entry[register] >>> bit) & 1 ? [feature] : []
     })

@@ -5,8 +5,8 @@ import { MAX_RAM_BYTES } from '@trapframe/memory'
 import { createDecoder, type Decoder, type Feature, forms } from '@trapframe/x86'
 import { BackendError } from './backend-error.ts'
 import { CodeCache } from './code-cache.ts'
-import { engineHandlers, engineModule } from './engine-module.ts'
 import { MAX_VCPUS } from './engine/layout.ts'
+import { engineHandlers, engineModule } from './engine-module.ts'
 import { EmulatedVcpu } from './vcpu.ts'
 
 const capabilities: BackendCapabilities = {
@@ -29,14 +29,16 @@ export interface EmulatedOptions {
 
 /** The emulated x86-64 CPU: a WebAssembly interpreter generated from the instruction rows of @trapframe/x86. */
 export function emulated(options: EmulatedOptions = {}): Backend {
-  return { capabilities, createVm: vm => createVm(vm, options) }
+  return { capabilities, createVm: (vm) => createVm(vm, options) }
 }
 
-let defaultDecoder: Decoder | undefined
+/** Of all forms; made once, at the first VM. */
+let completeDecoder: Decoder | undefined
 
 async function createVm(options: VmOptions, { features }: EmulatedOptions): Promise<Vm> {
   const module = await engineModule(options.memory.shared)
-  const decoder = features ? createDecoder(forms, { features }) : (defaultDecoder ??= createDecoder(forms))
+  if (!features) completeDecoder ??= createDecoder(forms)
+  const decoder = features ? createDecoder(forms, { features }) : completeDecoder!
   return new EmulatedVm(options, module, decoder)
 }
 
@@ -52,12 +54,12 @@ class EmulatedVm implements Vm {
     this.#options = options
     this.#module = module
     this.#code = new CodeCache(options.memory, decoder, engineHandlers())
-    this.#code.onCodePage = host => this.#each(vcpu => vcpu.dropWriteTags(host))
-    this.#code.onDropAll = () => this.#each(vcpu => vcpu.flushJumps())
+    this.#code.onCodePage = (host) => this.#each((vcpu) => vcpu.dropWriteTags(host))
+    this.#code.onDropAll = () => this.#each((vcpu) => vcpu.flushJumps())
     this.#unsubscribe = [
-      options.memory.onCodeWrite(page => this.#code.dropPage(page)),
-      options.memory.onRearm(() => this.#each(vcpu => vcpu.dropWriteTags(0))),
-      options.memory.onRemap(() => this.#each(vcpu => vcpu.flushTranslations())),
+      options.memory.onCodeWrite((page) => this.#code.dropPage(page)),
+      options.memory.onRearm(() => this.#each((vcpu) => vcpu.dropWriteTags(0))),
+      options.memory.onRemap(() => this.#each((vcpu) => vcpu.flushTranslations())),
     ]
     const { statistics } = this.#code
     this.metrics = {
@@ -72,7 +74,10 @@ class EmulatedVm implements Vm {
 
   createVcpu(id: number): Vcpu {
     if (this.#vcpus.size >= capabilities.maxVcpus || id < 0 || id >= MAX_VCPUS)
-      throw new BackendError('backend-emulated/vcpus', `vCPU ${id}: the emulated backend has ${capabilities.maxVcpus} vCPU in a VM`)
+      throw new BackendError(
+        'backend-emulated/vcpus',
+        `vCPU ${id}: the emulated backend has ${capabilities.maxVcpus} vCPU in a VM`,
+      )
     const vcpu = new EmulatedVcpu(id, this.#options, this.#module, this.#code)
     this.#vcpus.set(id, vcpu)
     return vcpu

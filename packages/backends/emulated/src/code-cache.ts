@@ -8,13 +8,24 @@
  * Records are never overwritten while they may be running: dropping a block turns each record into a `resync` record,
  * and when the arena is full everything is dropped and allocation goes on in its other half.
  */
-import { PAGE_FLAGS_OFFSET, PageFlag, RAM_OFFSET } from '@trapframe/memory'
+
 import type { GuestMemory } from '@trapframe/memory'
+import { PAGE_FLAGS_OFFSET, PageFlag, RAM_OFFSET } from '@trapframe/memory'
 import { Decoded, DecodeFailure, type Decoder, type Form, HIGH_BYTE, State } from '@trapframe/x86'
 import { blockTableSlot } from './engine/code-lookup.ts'
-import { ARENA_END, ARENA_OFFSET, BLOCK_TABLE_ENTRIES, BLOCK_TABLE_OFFSET, Handler, MAX_BLOCK_INSTRUCTIONS, MAX_VCPUS, RECORD_BYTES, RecordField } from './engine/layout.ts'
+import {
+  ARENA_END,
+  ARENA_OFFSET,
+  BLOCK_TABLE_ENTRIES,
+  BLOCK_TABLE_OFFSET,
+  Handler,
+  MAX_BLOCK_INSTRUCTIONS,
+  MAX_VCPUS,
+  RECORD_BYTES,
+  RecordField,
+} from './engine/layout.ts'
 import { segmentSlot } from './interpreter/record-binding.ts'
-import { Variant, VARIANTS_PER_FORM } from './interpreter/variants.ts'
+import { VARIANTS_PER_FORM, Variant } from './interpreter/variants.ts'
 
 interface Block {
   readonly host: number
@@ -26,7 +37,17 @@ interface Block {
 }
 
 /** What the cache needs to know of each form, taken from its row once. */
-const FormKind = { plain: 0, ends: 1, string: 2, addressSized: 4, absolute: 8, branch: 16, immediate2: 32, conditional: 64, leaves: 128 } as const
+const FormKind = {
+  plain: 0,
+  ends: 1,
+  string: 2,
+  addressSized: 4,
+  absolute: 8,
+  branch: 16,
+  immediate2: 32,
+  conditional: 64,
+  leaves: 128,
+} as const
 /** How a register operand is written into a record. */
 const RegisterKind = { none: 0, general: 1, vector: 2, mmx: 3, number: 4 } as const
 
@@ -82,7 +103,11 @@ export class CodeCache {
     this.#handlers = handlers
     this.#formKinds = Uint8Array.from(decoder.forms, formKind)
     this.#registerKinds = new Uint8Array(decoder.forms.length * 4)
-    decoder.forms.forEach((form, index) => form.operands.forEach((kind, operand) => (this.#registerKinds[index * 4 + operand] = registerKind(kind))))
+    decoder.forms.forEach((form, index) =>
+      form.operands.forEach(
+        (kind, operand) => (this.#registerKinds[index * 4 + operand] = registerKind(kind)),
+      ),
+    )
   }
 
   /**
@@ -102,7 +127,8 @@ export class CodeCache {
     }
     if (limit > 0) {
       const last = this.#limited[vcpu]
-      if (last && last.host === host && last.limit === limit && last.block.pages.length === 1) return last.block.record
+      if (last && last.host === host && last.limit === limit && last.block.pages.length === 1)
+        return last.block.record
     } else if (this.#next + BLOCK_ROOM > this.#end) this.dropAll()
     const first = limit > 0 ? LIMITED_OFFSET + vcpu * BLOCK_ROOM : this.#next
     const maximum = limit === 0 ? MAX_BLOCK_INSTRUCTIONS : limit
@@ -137,7 +163,12 @@ export class CodeCache {
         record += RECORD_BYTES
       }
       if (length <= 0) {
-        this.#special(record, length === DecodeFailure.tooLong ? Handler.tooLong : Handler.undefined, offset, count + 1)
+        this.#special(
+          record,
+          length === DecodeFailure.tooLong ? Handler.tooLong : Handler.undefined,
+          offset,
+          count + 1,
+        )
         record += RECORD_BYTES
         count++
         open = false
@@ -189,7 +220,7 @@ export class CodeCache {
   /** Forgets the block that begins with a record. */
   dropBlock(record: number): void {
     for (const page of this.#pageBlocks.values()) {
-      const at = page.findIndex(block => block.record === record)
+      const at = page.findIndex((block) => block.record === record)
       if (at >= 0) this.#retire(page.splice(at, 1)[0]!)
     }
   }
@@ -216,7 +247,7 @@ export class CodeCache {
   }
 
   setBreakpoints(addresses: readonly bigint[]): void {
-    this.#breakpoints = new Set(addresses.map(address => BigInt.asUintN(64, address)))
+    this.#breakpoints = new Set(addresses.map((address) => BigInt.asUintN(64, address)))
     this.dropAll()
   }
 
@@ -224,9 +255,9 @@ export class CodeCache {
     this.#blocks.set(block.host, block)
     this.#publish(block.host, block.record)
     for (const page of block.pages) {
-      let blocks = this.#pageBlocks.get(page)
-      if (!blocks) this.#pageBlocks.set(page, (blocks = []))
-      blocks.push(block)
+      const blocks = this.#pageBlocks.get(page)
+      if (blocks) blocks.push(block)
+      else this.#pageBlocks.set(page, [block])
       this.#mark(page)
     }
   }
@@ -322,7 +353,8 @@ export class CodeCache {
     }
 
     let handler = this.#handlers[d.form * VARIANTS_PER_FORM + key]!
-    if (handler === 0 && (key === Variant.memoryBase || key === Variant.memoryIndex)) handler = this.#handlers[d.form * VARIANTS_PER_FORM + Variant.memory]!
+    if (handler === 0 && (key === Variant.memoryBase || key === Variant.memoryIndex))
+      handler = this.#handlers[d.form * VARIANTS_PER_FORM + Variant.memory]!
     u16[half] = handler === 0 ? Handler.undefined : handler
   }
 }
@@ -333,11 +365,12 @@ function formKind(form: Form): number {
   if (options.ends) kind |= FormKind.ends
   if (options.string) kind |= FormKind.string
   if (options.addressSized) kind |= FormKind.addressSized
-  if (operands.some(operand => operand.startsWith('moffs'))) kind |= FormKind.absolute
+  if (operands.some((operand) => operand.startsWith('moffs'))) kind |= FormKind.absolute
   // Never falls through to the next instruction.
   if (/^(JMP|CALL|RET)$/.test(form.mnemonic)) kind |= FormKind.leaves
-  if (operands.some(operand => operand.startsWith('rel'))) kind |= FormKind.branch | ((kind & FormKind.leaves) === 0 ? FormKind.conditional : 0)
-  if (operands.filter(operand => operand.startsWith('imm')).length > 1) kind |= FormKind.immediate2
+  if (operands.some((operand) => operand.startsWith('rel')))
+    kind |= FormKind.branch | ((kind & FormKind.leaves) === 0 ? FormKind.conditional : 0)
+  if (operands.filter((operand) => operand.startsWith('imm')).length > 1) kind |= FormKind.immediate2
   return kind
 }
 

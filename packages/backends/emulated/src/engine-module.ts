@@ -13,15 +13,18 @@ export function engineBytes(shared: boolean): Uint8Array<ArrayBuffer> {
 }
 
 export function engineModule(shared: boolean): Promise<WebAssembly.Module> {
-  let module = compiled.get(shared)
-  if (!module) compiled.set(shared, (module = WebAssembly.compile(engineBytes(shared))))
+  const module = compiled.get(shared) ?? WebAssembly.compile(engineBytes(shared))
+  compiled.set(shared, module)
   return module
 }
 
 /** Handler numbers by form and variant, for the code cache. */
 export function engineHandlers(): Uint16Array {
   if (formCount !== forms.length)
-    throw new BackendError('backend-emulated/stale', `the interpreter was generated for ${formCount} forms, there are ${forms.length}: run the generate step again`)
+    throw new BackendError(
+      'backend-emulated/stale',
+      `the interpreter was generated for ${formCount} forms, there are ${forms.length}: run the generate step again`,
+    )
   const bytes = decodeBase64(handlersBase64)
   return new Uint16Array(bytes.buffer, 0, bytes.length / 2)
 }
@@ -36,7 +39,10 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array((text.length / 4) * 3 - padding)
   for (let i = 0, at = 0; i < text.length; i += 4, at += 3) {
     const word =
-      (codes[text.charCodeAt(i)]! << 18) | (codes[text.charCodeAt(i + 1)]! << 12) | (codes[text.charCodeAt(i + 2)]! << 6) | codes[text.charCodeAt(i + 3)]!
+      (codes[text.charCodeAt(i)]! << 18) |
+      (codes[text.charCodeAt(i + 1)]! << 12) |
+      (codes[text.charCodeAt(i + 2)]! << 6) |
+      codes[text.charCodeAt(i + 3)]!
     bytes[at] = word >> 16
     if (at + 1 < bytes.length) bytes[at + 1] = word >> 8
     if (at + 2 < bytes.length) bytes[at + 2] = word

@@ -3,5 +3,5 @@
  *
  * @packageDocumentation
  */
-export { emulated, type EmulatedOptions } from './backend.ts'
+export { type EmulatedOptions, emulated } from './backend.ts'
 export { BackendError } from './backend-error.ts'

@@ -17,8 +17,8 @@ import {
   readArithmeticFlags,
   Segment,
   SegmentField,
-  segmentOffset,
   State,
+  segmentOffset,
   system,
   Vector,
   writeArithmeticFlags,
@@ -49,6 +49,7 @@ export const savedMsrs: readonly (readonly [index: number, offset: number])[] = 
   [0xc000_0102, State.kernelGsBase],
   [0xc000_0103, State.tscAux],
 ]
+const msrOffsets = new Map(savedMsrs)
 /** Registers that are constant here, or belong to another section of a saved machine. */
 const ignoredMsrs = new Set([
   0x17, 0x1b, 0x49, 0x8b, 0xfe, 0x10a, 0x179, 0x17a, 0x6e0, 0xc000_0100, 0xc000_0101,
@@ -162,7 +163,9 @@ export function saveVcpuState(view: DataView, base: number, timeStamp = 0n): Vcp
     ],
     fpu,
     events,
-    instructionsRetired: Number(state.getBigInt64(State.budgetTop, true) - state.getBigInt64(State.budget, true)),
+    instructionsRetired: Number(
+      state.getBigInt64(State.budgetTop, true) - state.getBigInt64(State.budget, true),
+    ),
     skippedNs: state.getFloat64(State.skippedNs, true),
   }
 }
@@ -178,21 +181,14 @@ function requireWide(what: string, value: bigint): void {
   require(typeof value === 'bigint' && value >= 0n && value <= U64, what, value, 'an unsigned 64-bit bigint')
 }
 function requireNumber(what: string, value: number, highest: number, lowest = 0): void {
-  require(
-    Number.isInteger(value) && value >= lowest && value <= highest,
-    what,
-    value,
-    `an integer from ${lowest} to ${highest}`,
-  )
+  require(Number.isInteger(value) &&
+    value >= lowest &&
+    value <= highest, what, value, `an integer from ${lowest} to ${highest}`)
 }
 function requireCanonical(what: string, value: bigint, width: number): void {
   requireWide(what, value)
-  require(
-    BigInt.asUintN(64, BigInt.asIntN(width, value)) === value,
-    what,
-    value,
-    `a canonical address of ${width} bits`,
-  )
+  require(BigInt.asUintN(64, BigInt.asIntN(width, value)) ===
+    value, what, value, `a canonical address of ${width} bits`)
 }
 function requireOnly(what: string, value: bigint, mask: bigint): void {
   requireWide(what, value)
@@ -227,12 +223,8 @@ function checkControl(state: VcpuState): bigint {
   return efer
 }
 
-/**
- * Replaces the state by a saved one.
- * @param timeStamp - ticks of the time source at this moment: the time stamp counter goes on from its saved value
- * @throws StateError on a value that the architecture does not allow; nothing has been changed then
- */
-export function loadVcpuState(view: DataView, base: number, saved: VcpuState, timeStamp = 0n): void {
+/** @throws StateError on a value that the architecture does not allow */
+export function checkVcpuState(saved: VcpuState): void {
   const efer = checkControl(saved)
   const long = (efer & BigInt(Efer.lma)) !== 0n
   const width = (saved.cr4 & BigInt(Cr4.la57)) !== 0n ? 57 : 48
@@ -258,29 +250,46 @@ export function loadVcpuState(view: DataView, base: number, saved: VcpuState, ti
     requireNumber(`${name} limit`, table.limit, 0xffff)
   }
   requireLength('debug registers', saved.dr, 6)
-  saved.dr.forEach((value, index) => requireOnly(`debug register slot ${index}`, value, index < 4 ? U64 : 0xffff_ffffn))
+  saved.dr.forEach((value, index) =>
+    requireOnly(`debug register slot ${index}`, value, index < 4 ? U64 : 0xffff_ffffn),
+  )
 
-  const offsets = new Map(savedMsrs)
   for (const [index, value] of saved.msrs) {
     requireNumber('MSR number', index, 0xffff_ffff)
     const name = `MSR 0x${index.toString(16)}`
     if (canonicalMsrs.has(index)) requireCanonical(name, value, width)
     else requireWide(name, value)
-    const known = index === IA32_TSC || offsets.has(index) || ignoredMsrs.has(index)
+    const known = index === IA32_TSC || msrOffsets.has(index) || ignoredMsrs.has(index)
     require(known || value === 0n, name, value, 'zero, as a register that is not here')
   }
 
   const { fpu, events } = saved
   requireLength('x87 registers', fpu.registers, 80)
   requireLength('YMM registers', fpu.ymm, 512)
-  for (const field of ['fcw', 'fsw', 'ftw', 'fop'] as const) requireNumber(field.toUpperCase(), fpu[field], 0xffff)
+  for (const field of ['fcw', 'fsw', 'ftw', 'fop'] as const)
+    requireNumber(field.toUpperCase(), fpu[field], 0xffff)
   requireNumber('MXCSR', fpu.mxcsr, MXCSR_KNOWN)
   requireWide('FIP', fpu.fip)
   requireWide('FDP', fpu.fdp)
   requireOnly('XCR0', fpu.xcr0, XCR0_KNOWN)
-  require((fpu.xcr0 & 1n) !== 0n && (fpu.xcr0 & 6n) !== 4n, 'XCR0', fpu.xcr0, 'with x87, and SSE where AVX is')
+  require((fpu.xcr0 & 1n) !== 0n &&
+    (fpu.xcr0 & 6n) !== 4n, 'XCR0', fpu.xcr0, 'with x87, and SSE where AVX is')
   requireNumber('pending interrupt', events.pendingInterrupt, 255, -1)
+  requireNumber('count of instructions', saved.instructionsRetired, Number.MAX_SAFE_INTEGER)
+  const { skippedNs } = saved
+  require(Number.isFinite(skippedNs) && skippedNs >= 0, 'skipped time', skippedNs, 'a number of nanoseconds')
+}
 
+/**
+ * Replaces the state by a saved one. Instructions retired and skipped time are not touched: time stands on them, and
+ * they are the vCPU's affair.
+ * @param timeStamp - ticks of the time source at this moment: the time stamp counter goes on from its saved value
+ * @throws StateError on a value that the architecture does not allow; nothing has been changed then
+ */
+export function loadVcpuState(view: DataView, base: number, saved: VcpuState, timeStamp = 0n): void {
+  checkVcpuState(saved)
+  const { fpu, events } = saved
+  const efer = saved.msrs.find(([index]) => index === IA32_EFER)?.[1] ?? 0n
   const state = stateOf(view, base)
   const setU64 = (offset: number, value: bigint): void => state.setBigUint64(offset, value, true)
   const setI32 = (offset: number, value: number): void => state.setInt32(offset, value, true)
@@ -312,7 +321,7 @@ export function loadVcpuState(view: DataView, base: number, saved: VcpuState, ti
   saved.dr.forEach((value, index) => setU64(State.dr + 8 * index, value | debugFixed[index]!))
   setU64(State.efer, efer)
   for (const [index, value] of saved.msrs) {
-    const offset = offsets.get(index)
+    const offset = msrOffsets.get(index)
     if (offset !== undefined) setU64(offset, value)
     else if (index === IA32_TSC) setU64(State.tscOffset, BigInt.asUintN(64, value - timeStamp))
   }
@@ -380,10 +389,7 @@ export function resetState(view: DataView, base: number): void {
     cr4: 0n,
     cr8: 0,
     dr: [0n, 0n, 0n, 0n, BigInt(system.DR6_FIXED), BigInt(system.DR7_FIXED)],
-    msrs: [
-      [IA32_TSC, 0n],
-      ...savedMsrs.map(([index]) => [index, resetMsrs.get(index) ?? 0n] as const),
-    ],
+    msrs: [[IA32_TSC, 0n], ...savedMsrs.map(([index]) => [index, resetMsrs.get(index) ?? 0n] as const)],
     fpu: {
       fcw: 0x40,
       fsw: 0,

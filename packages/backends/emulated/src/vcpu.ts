@@ -5,12 +5,27 @@
  * answer goes into the replay list, and the next `run` executes the instruction again.
  */
 import type { Metrics } from '@trapframe/core'
-import { ExitReason, type ExitRecord, type Vcpu, type VcpuDebug, type VcpuState, type VmOptions } from '@trapframe/cpu'
+import {
+  ExitReason,
+  type ExitRecord,
+  type Vcpu,
+  type VcpuDebug,
+  type VcpuState,
+  type VmOptions,
+} from '@trapframe/cpu'
 import { Flag, MAX_CPUID_ENTRIES, MAX_REPLAY, Request, State } from '@trapframe/x86'
 import { BackendError } from './backend-error.ts'
 import type { CodeCache } from './code-cache.ts'
-import { counterNames, counterOffset, EngineState, TLB_BYTES, TLB_OFFSETS, VCPU_BYTES, VCPU_OFFSET } from './engine/layout.ts'
-import { loadVcpuState, resetState, saveVcpuState } from './state-transfer.ts'
+import {
+  counterNames,
+  counterOffset,
+  EngineState,
+  TLB_BYTES,
+  TLB_OFFSETS,
+  VCPU_BYTES,
+  VCPU_OFFSET,
+} from './engine/layout.ts'
+import { checkVcpuState, loadVcpuState, resetState, saveVcpuState } from './state-transfer.ts'
 import { translateLinear } from './translate-linear.ts'
 
 interface EngineExports {
@@ -54,7 +69,8 @@ export class EmulatedVcpu implements Vcpu {
     const instance = new WebAssembly.Instance(module, {
       engine: {
         memory: memory.memory,
-        decodeBlock: (host: number, next: number, limit: number) => code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id),
+        decodeBlock: (host: number, next: number, limit: number) =>
+          code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id),
         noticeWrite: (page: number) => memory.noteWrite(page, page),
         nowNs: () => this.#clock?.nowNs() ?? 0,
         dropBlock: (record: number) => code.dropBlock(record),
@@ -68,19 +84,32 @@ export class EmulatedVcpu implements Vcpu {
     view.setInt32(this.#base + EngineState.virtualTime, this.#virtual ? 1 : 0, true)
     view.setFloat64(this.#base + EngineState.tscPerNs, tscHz / 1e9, true)
     if (cpuid.length > MAX_CPUID_ENTRIES)
-      throw new BackendError('backend-emulated/cpuid', `${cpuid.length} CPUID leaves: at most ${MAX_CPUID_ENTRIES} fit`)
+      throw new BackendError(
+        'backend-emulated/cpuid',
+        `${cpuid.length} CPUID leaves: at most ${MAX_CPUID_ENTRIES} fit`,
+      )
     view.setInt32(this.#base + State.cpuidCount, cpuid.length, true)
     cpuid.forEach((leaf, index) => {
       const at = this.#base + State.cpuid + 32 * index
       const ebx = leaf.leaf === 1 ? ((leaf.ebx & 0xff_ffff) | (id << 24)) >>> 0 : leaf.ebx
       const edx = leaf.leaf === 0xb || leaf.leaf === 0x1f ? id : leaf.edx
-      const words = [leaf.leaf, leaf.subleaf ?? 0, leaf.eax, ebx, leaf.ecx, edx, leaf.subleaf === undefined ? 0 : 1, 0]
+      const words = [
+        leaf.leaf,
+        leaf.subleaf ?? 0,
+        leaf.eax,
+        ebx,
+        leaf.ecx,
+        edx,
+        leaf.subleaf === undefined ? 0 : 1,
+        0,
+      ]
       words.forEach((word, i) => view.setUint32(at + 4 * i, word >>> 0, true))
     })
     resetState(view, this.#base)
     this.flushTranslations()
 
-    const set32 = (offset: number, value: number): void => this.#view.setInt32(this.#base + offset, value, true)
+    const set32 = (offset: number, value: number): void =>
+      this.#view.setInt32(this.#base + offset, value, true)
     this.debug = {
       get singleStep(): boolean {
         return view.getInt32(VCPU_OFFSET + id * VCPU_BYTES + State.debugStep, true) !== 0
@@ -88,11 +117,18 @@ export class EmulatedVcpu implements Vcpu {
       set singleStep(on: boolean) {
         set32(State.debugStep, on ? 1 : 0)
       },
-      setBreakpoints: addresses => code.setBreakpoints(addresses),
-      translate: linear => translateLinear(memory, this.save(), linear),
+      setBreakpoints: (addresses) => code.setBreakpoints(addresses),
+      translate: (linear) => translateLinear(memory, this.save(), linear),
     }
     this.metrics = {
-      read: () => Object.fromEntries([['instructions', this.instructionsRetired], ...counterNames.map(name => [name, Number(view.getBigUint64(this.#base + counterOffset(name), true))])]),
+      read: () =>
+        Object.fromEntries([
+          ['instructions', this.instructionsRetired],
+          ...counterNames.map((name) => [
+            name,
+            Number(view.getBigUint64(this.#base + counterOffset(name), true)),
+          ]),
+        ]),
     }
   }
 
@@ -122,7 +158,9 @@ export class EmulatedVcpu implements Vcpu {
   }
 
   nowNs(): number {
-    return this.#clock ? this.#clock.nowNs() : this.instructionsRetired + this.#f64[(this.#base + State.skippedNs) >> 3]!
+    return this.#clock
+      ? this.#clock.nowNs()
+      : this.instructionsRetired + this.#f64[(this.#base + State.skippedNs) >> 3]!
   }
 
   skipTimeNs(ns: number): void {
@@ -131,7 +169,10 @@ export class EmulatedVcpu implements Vcpu {
 
   get interruptible(): boolean {
     return (
-      (this.#word(State.rflags) & Flag.if) !== 0 && this.#word(State.interruptShadow) === 0 && this.#word(State.pendingInterrupt) < 0 && !this.#answering
+      (this.#word(State.rflags) & Flag.if) !== 0 &&
+      this.#word(State.interruptShadow) === 0 &&
+      this.#word(State.pendingInterrupt) < 0 &&
+      !this.#answering
     )
   }
 
@@ -156,23 +197,19 @@ export class EmulatedVcpu implements Vcpu {
 
   save(): VcpuState {
     if (this.#answering)
-      throw new BackendError('backend-emulated/busy', `vCPU ${this.id} waits for the answer of a device access: run it until it exits otherwise before saving`)
+      throw new BackendError(
+        'backend-emulated/busy',
+        `vCPU ${this.id} waits for the answer of a device access: run it until it exits otherwise before saving`,
+      )
     return saveVcpuState(this.#view, this.#base, this.#ticks())
   }
 
   load(state: VcpuState): void {
+    checkVcpuState(state)
     // Time follows from the instructions retired, and the time stamp counter from time: in this order.
-    const retired = this.instructionsRetired
-    const skippedNs = this.#f64[(this.#base + State.skippedNs) >> 3]!
     this.#setRetired(state.instructionsRetired)
-    this.skipTimeNs(state.skippedNs - skippedNs)
-    try {
-      loadVcpuState(this.#view, this.#base, state, this.#ticks())
-    } catch (error) {
-      this.#setRetired(retired)
-      this.skipTimeNs(skippedNs - state.skippedNs)
-      throw error
-    }
+    this.#f64[(this.#base + State.skippedNs) >> 3] = this.#virtual ? state.skippedNs : 0
+    loadVcpuState(this.#view, this.#base, state, this.#ticks())
     this.#answering = false
     this.flushTranslations()
   }
@@ -188,7 +225,8 @@ export class EmulatedVcpu implements Vcpu {
   }
 
   flushTranslations(): void {
-    for (const offset of TLB_OFFSETS) this.#u32.fill(0xffff_ffff, (this.#base + offset) >> 2, (this.#base + offset + TLB_BYTES) >> 2)
+    for (const offset of TLB_OFFSETS)
+      this.#u32.fill(0xffff_ffff, (this.#base + offset) >> 2, (this.#base + offset + TLB_BYTES) >> 2)
     this.flushJumps()
   }
 
@@ -196,7 +234,11 @@ export class EmulatedVcpu implements Vcpu {
   #answer(): void {
     this.#answering = false
     const count = this.#word(State.replayCount)
-    if (count >= MAX_REPLAY) throw new BackendError('backend-emulated/replay', `an instruction made more than ${MAX_REPLAY} device accesses`)
+    if (count >= MAX_REPLAY)
+      throw new BackendError(
+        'backend-emulated/replay',
+        `an instruction made more than ${MAX_REPLAY} device accesses`,
+      )
     const at = (this.#base + State.replay + 8 * count) >> 2
     this.#u32[at] = this.exit.value
     this.#u32[at + 1] = this.exit.valueHigh

@@ -2,7 +2,14 @@ import { StateError } from '@trapframe/core'
 import { ExitReason, type VcpuState } from '@trapframe/cpu'
 import { State, system } from '@trapframe/x86'
 import { describe, expect, test } from 'vitest'
-import { loadVcpuState, readRflags, resetState, savedMsrs, saveVcpuState, writeRflags } from '../src/state-transfer.ts'
+import {
+  loadVcpuState,
+  readRflags,
+  resetState,
+  savedMsrs,
+  saveVcpuState,
+  writeRflags,
+} from '../src/state-transfer.ts'
 
 const BASE = 0x100
 const memory = (): DataView => new DataView(new ArrayBuffer(BASE + State.sizeBytes))
@@ -44,13 +51,22 @@ function distinct(): VcpuState {
       fop: 0x123,
       fip: 0x4567_89abn,
       fdp: 0xffff_8000_0000_0001n,
-      registers: Uint8Array.from({ length: 80 }, (_, index) => (index >= 70 ? [0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f][index - 70]! : index)),
+      registers: Uint8Array.from({ length: 80 }, (_, index) =>
+        index >= 70 ? [0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f][index - 70]! : index,
+      ),
       mxcsr: 0x1fa0,
       ymm: Uint8Array.from({ length: 512 }, (_, index) => index),
       xcr0: 3n,
     },
-    events: { pendingInterrupt: 0x31, nmiPending: true, nmiBlocked: true, interruptShadow: true, halted: true },
+    events: {
+      pendingInterrupt: 0x31,
+      nmiPending: true,
+      nmiBlocked: true,
+      interruptShadow: true,
+      halted: true,
+    },
     instructionsRetired: 0,
+    skippedNs: 0,
   }
 }
 
@@ -61,7 +77,7 @@ describe('default', () => {
     loadVcpuState(view, BASE, state)
     expect(saveVcpuState(view, BASE)).toEqual(state)
     expect(view.getInt32(BASE + State.cpl, true)).toBe(3)
-    expect(new Uint8Array(view.buffer, 0, BASE).every(byte => byte === 0)).toBe(true)
+    expect(new Uint8Array(view.buffer, 0, BASE).every((byte) => byte === 0)).toBe(true)
   })
 
   test('behaviour: the time stamp counter goes on from its value, whatever the time source says', () => {
@@ -75,7 +91,10 @@ describe('default', () => {
   test('behaviour: RFLAGS in all combinations of the arithmetic flags', () => {
     const view = memory()
     for (let bits = 0; bits < 64; bits++) {
-      const arithmetic = [0x1, 0x4, 0x10, 0x40, 0x80, 0x800].reduce((flags, flag, index) => flags | ((bits >> index) & 1 ? flag : 0), 0)
+      const arithmetic = [0x1, 0x4, 0x10, 0x40, 0x80, 0x800].reduce(
+        (flags, flag, index) => flags | ((bits >> index) & 1 ? flag : 0),
+        0,
+      )
       const rflags = BigInt(arithmetic | 0x202)
       writeRflags(view, BASE, rflags)
       expect(readRflags(view, BASE)).toBe(rflags)
@@ -112,8 +131,25 @@ test.each<readonly [string, Partial<VcpuState>]>([
   ['pending interrupt', { events: { ...distinct().events, pendingInterrupt: 256 } }],
   ['XCR0', { fpu: { ...distinct().fpu, xcr0: 5n } }],
   ['MXCSR', { fpu: { ...distinct().fpu, mxcsr: 0x1_0000 } }],
-  ['MSR 0xc0000082', { msrs: [[0xc000_0080, 0xd01n], [0xc000_0082, 0x8000_0000_0000n]] }],
-  ['MSR 0x12345', { msrs: [[0xc000_0080, 0xd01n], [0x1_2345, 1n]] }],
+  [
+    'MSR 0xc0000082',
+    {
+      msrs: [
+        [0xc000_0080, 0xd01n],
+        [0xc000_0082, 0x8000_0000_0000n],
+      ],
+    },
+  ],
+  ['skipped time', { skippedNs: Number.NaN }],
+  [
+    'MSR 0x12345',
+    {
+      msrs: [
+        [0xc000_0080, 0xd01n],
+        [0x1_2345, 1n],
+      ],
+    },
+  ],
 ])('error: %s that cannot be is refused, and nothing is changed', (name, change) => {
   const view = memory()
   resetState(view, BASE)

@@ -39,9 +39,16 @@ export function prepareBareGuest(memory: GuestMemory): void {
   w(BareGuest.pageMap, BigInt(BareGuest.directoryPointers) | PRESENT_WRITABLE_USER)
   w(BareGuest.directoryPointers, BigInt(BareGuest.directory) | PRESENT_WRITABLE_USER)
   w(BareGuest.directory, BigInt(BareGuest.table) | PRESENT_WRITABLE_USER)
-  for (let i = 1; i < 8; i++) w(BareGuest.directory + 8 * i, (BigInt(i) << 21n) | LARGE | PRESENT_WRITABLE_USER)
+  for (let i = 1; i < 8; i++)
+    w(BareGuest.directory + 8 * i, (BigInt(i) << 21n) | LARGE | PRESENT_WRITABLE_USER)
   for (let i = 0; i < 512; i++) w(BareGuest.table + 8 * i, (BigInt(i) << 12n) | PRESENT_WRITABLE_USER)
-  const descriptors = [0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn]
+  const descriptors = [
+    0n,
+    0x00af_9b00_0000_ffffn,
+    0x00cf_9300_0000_ffffn,
+    0x00cf_f300_0000_ffffn,
+    0x00af_fb00_0000_ffffn,
+  ]
   descriptors.forEach((descriptor, index) => w(BareGuest.gdt + 8 * index, descriptor))
   w(BareGuest.gdt + Selector.tss, 0x0000_8b00_0000_0067n | (BigInt(BareGuest.tss) << 16n))
   w(BareGuest.gdt + Selector.tss + 8, 0n)
@@ -51,13 +58,24 @@ export function prepareBareGuest(memory: GuestMemory): void {
 /** Points vector `vector` at `handler`; ring 3 may use it by INT n. */
 export function setGate(memory: GuestMemory, vector: number, handler: number): void {
   const at = BareGuest.idt + 16 * vector
-  memory.writeU64(at, BigInt(handler & 0xffff) | (BigInt(Selector.code) << 16n) | (0xee00n << 32n) | (BigInt(handler >>> 16) << 48n))
+  memory.writeU64(
+    at,
+    BigInt(handler & 0xffff) |
+      (BigInt(Selector.code) << 16n) |
+      (0xee00n << 32n) |
+      (BigInt(handler >>> 16) << 48n),
+  )
   memory.writeU64(at + 8, 0n)
 }
 
 /** State of a vCPU about to execute at `rip`. @param reset - what a fresh vCPU's `save` gave */
 export function bareState(reset: VcpuState, rip: number = BareGuest.code): VcpuState {
-  const segment = (selector: number, attributes: number): SegmentState => ({ selector, base: 0n, limit: 0xffff_ffff, attributes })
+  const segment = (selector: number, attributes: number): SegmentState => ({
+    selector,
+    base: 0n,
+    limit: 0xffff_ffff,
+    attributes,
+  })
   const data = segment(Selector.data, 0xc093)
   const none: SegmentState = { selector: 0, base: 0n, limit: 0, attributes: 0x1_0000 }
   const gpr = Array.from({ length: 16 }, () => 0n)
@@ -68,7 +86,16 @@ export function bareState(reset: VcpuState, rip: number = BareGuest.code): VcpuS
     gpr,
     rip: BigInt(rip),
     rflags: 2n,
-    segments: [data, segment(Selector.code, 0xa09b), data, data, data, data, none, { selector: Selector.tss, base: BigInt(BareGuest.tss), limit: 0x67, attributes: 0x8b }],
+    segments: [
+      data,
+      segment(Selector.code, 0xa09b),
+      data,
+      data,
+      data,
+      data,
+      none,
+      { selector: Selector.tss, base: BigInt(BareGuest.tss), limit: 0x67, attributes: 0x8b },
+    ],
     gdtr: { base: BigInt(BareGuest.gdt), limit: 0x37 },
     idtr: { base: BigInt(BareGuest.idt), limit: 0xfff },
     cr0: 0x8001_0033n,
@@ -76,6 +103,12 @@ export function bareState(reset: VcpuState, rip: number = BareGuest.code): VcpuS
     cr3: BigInt(BareGuest.pageMap),
     cr4: 0x620n,
     msrs: [...reset.msrs.filter(([index]) => index !== efer), [efer, 0xd01n]],
-    events: { pendingInterrupt: -1, nmiPending: false, nmiBlocked: false, interruptShadow: false, halted: false },
+    events: {
+      pendingInterrupt: -1,
+      nmiPending: false,
+      nmiBlocked: false,
+      interruptShadow: false,
+      halted: false,
+    },
   }
 }

@@ -45,12 +45,14 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
     const vm = await backend.createVm({
       memory,
       cpuid: options.cpuid ?? [],
-      time: capabilities.instructionCounting ? { kind: 'virtual' } : { kind: 'real', clock: { nowNs: () => 0 } },
+      time: capabilities.instructionCounting
+        ? { kind: 'virtual' }
+        : { kind: 'real', clock: { nowNs: () => 0 } },
       tscHz: 1_000_000_000,
     })
     const vcpu = vm.createVcpu(0)
     vcpu.load(bareState(vcpu.save()))
-    return { memory, vcpu, gpr: index => vcpu.save().gpr[index]! }
+    return { memory, vcpu, gpr: (index) => vcpu.save().gpr[index]! }
   }
 
   /** Installs a handler: it moves `code` to R15 and halts. The frame is on the stack. */
@@ -68,28 +70,33 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
       expect(vcpu.run(PLENTY), 'stays halted').toBe(ExitReason.halted)
     })
 
-    test.skipIf(!capabilities.instructionCounting)('behaviour: budgets are exact, however they cut a program', async () => {
-      const source = 'mov ecx, 50\nagain:\nadd rax, rcx\npush rax\npop rbx\ndec ecx\njnz again\nhlt'
-      const whole = await bench(source)
-      expect(whole.vcpu.run(PLENTY)).toBe(ExitReason.halted)
-      const total = whole.vcpu.instructionsRetired
-      expect(total).toBe(1 + 50 * 5 + 1)
-      for (const slice of [1, 2, 3, 7, 63, 64, 65, 100]) {
-        const cut = await bench(source)
-        let done = 0
-        while (done < total - 1) {
-          const budget = Math.min(slice, total - 1 - done)
-          expect(cut.vcpu.run(budget)).toBe(ExitReason.budget)
-          done += budget
-          expect(cut.vcpu.instructionsRetired).toBe(done)
+    test.skipIf(!capabilities.instructionCounting)(
+      'behaviour: budgets are exact, however they cut a program',
+      async () => {
+        const source = 'mov ecx, 50\nagain:\nadd rax, rcx\npush rax\npop rbx\ndec ecx\njnz again\nhlt'
+        const whole = await bench(source)
+        expect(whole.vcpu.run(PLENTY)).toBe(ExitReason.halted)
+        const total = whole.vcpu.instructionsRetired
+        expect(total).toBe(1 + 50 * 5 + 1)
+        for (const slice of [1, 2, 3, 7, 63, 64, 65, 100]) {
+          const cut = await bench(source)
+          let done = 0
+          while (done < total - 1) {
+            const budget = Math.min(slice, total - 1 - done)
+            expect(cut.vcpu.run(budget)).toBe(ExitReason.budget)
+            done += budget
+            expect(cut.vcpu.instructionsRetired).toBe(done)
+          }
+          expect(cut.vcpu.run(1)).toBe(ExitReason.halted)
+          expect(cut.vcpu.save().gpr).toEqual(whole.vcpu.save().gpr)
         }
-        expect(cut.vcpu.run(1)).toBe(ExitReason.halted)
-        expect(cut.vcpu.save().gpr).toEqual(whole.vcpu.save().gpr)
-      }
-    })
+      },
+    )
 
     test.skipIf(!capabilities.instructionCounting)('behaviour: each iteration of REP counts', async () => {
-      const { vcpu, gpr } = await bench(`mov ecx, 100\nmov edi, ${BareGuest.data}\nmov al, 0x5a\nrep stosb\nhlt`)
+      const { vcpu, gpr } = await bench(
+        `mov ecx, 100\nmov edi, ${BareGuest.data}\nmov al, 0x5a\nrep stosb\nhlt`,
+      )
       expect(vcpu.run(3 + 40)).toBe(ExitReason.budget)
       expect(gpr(RCX)).toBe(60n)
       expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
@@ -109,7 +116,9 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
 
     test('behaviour: device memory of every size', async () => {
       const d = BareGuest.device
-      const { vcpu, gpr } = await bench(`mov ebx, ${d}\nmov al, [rbx]\nmov cx, [rbx+2]\nmov edx, [rbx+4]\nmov rsi, [rbx+8]\nmov qword ptr [rbx+16], rsi\nhlt`)
+      const { vcpu, gpr } = await bench(
+        `mov ebx, ${d}\nmov al, [rbx]\nmov cx, [rbx+2]\nmov edx, [rbx+4]\nmov rsi, [rbx+8]\nmov qword ptr [rbx+16], rsi\nhlt`,
+      )
       const answers = [0x12, 0x3456, 0x789abcde, 0xdeadbeef]
       const sizes = [1, 2, 4, 8]
       for (let i = 0; i < 4; i++) {
@@ -119,7 +128,12 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
         vcpu.exit.valueHigh = 0x0102_0304
       }
       expect(vcpu.run(PLENTY)).toBe(ExitReason.mmioWrite)
-      expect(vcpu.exit).toMatchObject({ address: d + 16, sizeBytes: 8, value: 0xdeadbeef, valueHigh: 0x0102_0304 })
+      expect(vcpu.exit).toMatchObject({
+        address: d + 16,
+        sizeBytes: 8,
+        value: 0xdeadbeef,
+        valueHigh: 0x0102_0304,
+      })
       expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
       expect(gpr(RAX) & 0xffn).toBe(0x12n)
       expect(gpr(RCX) & 0xffffn).toBe(0x3456n)
@@ -127,7 +141,9 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
     })
 
     test('behaviour: an instruction that reads and writes a device makes both accesses once', async () => {
-      const { vcpu, gpr } = await bench(`mov ebx, ${BareGuest.device}\nmov eax, 3\nadd [rbx], eax\npushfq\npop rcx\nhlt`)
+      const { vcpu, gpr } = await bench(
+        `mov ebx, ${BareGuest.device}\nmov eax, 3\nadd [rbx], eax\npushfq\npop rcx\nhlt`,
+      )
       expect(vcpu.run(PLENTY)).toBe(ExitReason.mmioRead)
       vcpu.exit.value = 0xffff_ffff
       expect(vcpu.run(PLENTY)).toBe(ExitReason.mmioWrite)
@@ -222,14 +238,17 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
     })
 
     test('behaviour: an instruction that crosses a page, and a change of its second half', async () => {
-      const source = 'mov edx, 2\njmp cross\n.org 0xffd\ncross:\nmov eax, 0x11223344\ndec edx\njz done\nmov byte ptr [rip+cross+4], 0x55\njmp cross\ndone:\nhlt'
+      const source =
+        'mov edx, 2\njmp cross\n.org 0xffd\ncross:\nmov eax, 0x11223344\ndec edx\njz done\nmov byte ptr [rip+cross+4], 0x55\njmp cross\ndone:\nhlt'
       const { vcpu, gpr } = await bench(source)
       expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
       expect(gpr(RAX)).toBe(0x55223344n)
     })
 
     test('behaviour: memory accesses across pages with different frames', async () => {
-      const { memory, vcpu, gpr } = await bench(`mov ebx, ${BareGuest.data + 0x0ffd}\nmov rax, 0x1122334455667788\nmov [rbx], rax\nmov rcx, [rbx]\nadd qword ptr [rbx], 1\nmov rdx, [rbx]\nhlt`)
+      const { memory, vcpu, gpr } = await bench(
+        `mov ebx, ${BareGuest.data + 0x0ffd}\nmov rax, 0x1122334455667788\nmov [rbx], rax\nmov rcx, [rbx]\nadd qword ptr [rbx], 1\nmov rdx, [rbx]\nhlt`,
+      )
       // The second page of the pair lies somewhere else.
       const frame = BareGuest.data + 0x8000
       memory.writeU64(BareGuest.table + 8 * ((BareGuest.data + 0x1000) >> 12), BigInt(frame) | 7n)
@@ -240,7 +259,8 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
     })
 
     test('behaviour: state that is saved goes on in another vCPU', async () => {
-      const source = 'mov ecx, 1000\nagain:\nlea rax, [rax+rcx*2+1]\nror rax, 7\nxor rbx, rax\nadc rdx, rbx\ndec ecx\njnz again\nhlt'
+      const source =
+        'mov ecx, 1000\nagain:\nlea rax, [rax+rcx*2+1]\nror rax, 7\nxor rbx, rax\nadc rdx, rbx\ndec ecx\njnz again\nhlt'
       const whole = await bench(source)
       expect(whole.vcpu.run(PLENTY)).toBe(ExitReason.halted)
       const first = await bench(source)
@@ -252,14 +272,17 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
       expect(second.vcpu.save()).toEqual(whole.vcpu.save())
     })
 
-    test.skipIf(!capabilities.instructionCounting)('behaviour: virtual time is the count of instructions', async () => {
-      const { vcpu, gpr } = await bench('rdtsc\nmov ebx, eax\nnop\nnop\nnop\nrdtsc\nhlt')
-      expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
-      expect(gpr(RAX) - gpr(RBX)).toBe(5n)
-      const before = vcpu.nowNs()
-      vcpu.skipTimeNs(1000)
-      expect(vcpu.nowNs() - before).toBe(1000)
-    })
+    test.skipIf(!capabilities.instructionCounting)(
+      'behaviour: virtual time is the count of instructions',
+      async () => {
+        const { vcpu, gpr } = await bench('rdtsc\nmov ebx, eax\nnop\nnop\nnop\nrdtsc\nhlt')
+        expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
+        expect(gpr(RAX) - gpr(RBX)).toBe(5n)
+        const before = vcpu.nowNs()
+        vcpu.skipTimeNs(1000)
+        expect(vcpu.nowNs() - before).toBe(1000)
+      },
+    )
 
     test.skipIf(!capabilities.singleStep)('behaviour: single steps and breakpoints', async () => {
       const { vcpu, gpr } = await bench('mov eax, 1\nmov ebx, 2\ncall sub\nhlt\nsub:\nmov ecx, 3\nret')
@@ -278,21 +301,26 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
       expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
     })
 
-    test.skipIf(!capabilities.dirtyLog)('behaviour: writes of the guest reach every dirty client', async () => {
-      const { memory, vcpu } = await bench(`mov ebx, ${BareGuest.data}\nmov [rbx], eax\nhlt\nmov [rbx+0x1000], eax\nmov [rbx], eax\nhlt`)
-      const client = memory.createDirtyClient('test')
-      client.start()
-      const bitmap = new Uint32Array((memory.pageCount >> 5) + 1)
-      const dirty = (address: number): number => (bitmap[address >> 17]! >> ((address >> 12) & 31)) & 1
-      expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
-      client.harvest(bitmap)
-      expect([dirty(BareGuest.data), dirty(BareGuest.data + 0x1000)]).toEqual([1, 0])
-      const state = vcpu.save()
-      vcpu.load({ ...state, events: { ...state.events, halted: false } })
-      expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
-      bitmap.fill(0)
-      client.harvest(bitmap)
-      expect([dirty(BareGuest.data), dirty(BareGuest.data + 0x1000)]).toEqual([1, 1])
-    })
+    test.skipIf(!capabilities.dirtyLog)(
+      'behaviour: writes of the guest reach every dirty client',
+      async () => {
+        const { memory, vcpu } = await bench(
+          `mov ebx, ${BareGuest.data}\nmov [rbx], eax\nhlt\nmov [rbx+0x1000], eax\nmov [rbx], eax\nhlt`,
+        )
+        const client = memory.createDirtyClient('test')
+        client.start()
+        const bitmap = new Uint32Array((memory.pageCount >> 5) + 1)
+        const dirty = (address: number): number => (bitmap[address >> 17]! >> ((address >> 12) & 31)) & 1
+        expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
+        client.harvest(bitmap)
+        expect([dirty(BareGuest.data), dirty(BareGuest.data + 0x1000)]).toEqual([1, 0])
+        const state = vcpu.save()
+        vcpu.load({ ...state, events: { ...state.events, halted: false } })
+        expect(vcpu.run(PLENTY)).toBe(ExitReason.halted)
+        bitmap.fill(0)
+        client.harvest(bitmap)
+        expect([dirty(BareGuest.data), dirty(BareGuest.data + 0x1000)]).toEqual([1, 1])
+      },
+    )
   })
 }

@@ -41,19 +41,128 @@ import type { Operands } from './operands.ts'
 
 /** What an operand of a form can be. */
 export const operandKinds = [
-  'r8', 'r16', 'r32', 'r64', 'r/m8', 'r/m16', 'r/m32', 'r/m64', 'r32/m16', 'r64/m16', 'r32/m8', 'r64/m32',
-  'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'm512', 'm16:16', 'm16:32', 'm16:64', 'm16&64', 'moffs8', 'moffs16', 'moffs32', 'moffs64',
-  'imm8', 'imm16', 'imm32', 'imm64', 'imm8s', 'imm16s', 'imm32s', 'rel8', 'rel16', 'rel32', 'ptr16:16', 'ptr16:32',
-  'AL', 'AX', 'EAX', 'RAX', 'CL', 'DX', '1', '3', 'CS', 'DS', 'ES', 'SS', 'FS', 'GS',
-  'Sreg', 'CR', 'DR', 'ST(0)', 'ST(i)',
-  'mm', 'mm/m32', 'mm/m64', 'xmm', 'xmm/m8', 'xmm/m16', 'xmm/m32', 'xmm/m64', 'xmm/m128', 'ymm', 'ymm/m256', 'r32/mm', 'r/m32x', 'r/m64x',
+  'r8',
+  'r16',
+  'r32',
+  'r64',
+  'r/m8',
+  'r/m16',
+  'r/m32',
+  'r/m64',
+  'r32/m16',
+  'r64/m16',
+  'r32/m8',
+  'r64/m32',
+  'm',
+  'm8',
+  'm16',
+  'm32',
+  'm64',
+  'm80',
+  'm128',
+  'm256',
+  'm512',
+  'm16:16',
+  'm16:32',
+  'm16:64',
+  'm16&64',
+  'moffs8',
+  'moffs16',
+  'moffs32',
+  'moffs64',
+  'imm8',
+  'imm16',
+  'imm32',
+  'imm64',
+  'imm8s',
+  'imm16s',
+  'imm32s',
+  'rel8',
+  'rel16',
+  'rel32',
+  'ptr16:16',
+  'ptr16:32',
+  'AL',
+  'AX',
+  'EAX',
+  'RAX',
+  'CL',
+  'DX',
+  '1',
+  '3',
+  'CS',
+  'DS',
+  'ES',
+  'SS',
+  'FS',
+  'GS',
+  'Sreg',
+  'CR',
+  'DR',
+  'ST(0)',
+  'ST(i)',
+  'mm',
+  'mm/m32',
+  'mm/m64',
+  'xmm',
+  'xmm/m8',
+  'xmm/m16',
+  'xmm/m32',
+  'xmm/m64',
+  'xmm/m128',
+  'ymm',
+  'ymm/m256',
+  'r32/mm',
+  'r/m32x',
+  'r/m64x',
 ] as const
 export type OperandKind = (typeof operandKinds)[number]
 
 export type Feature =
-  | 'base' | 'x64' | 'fpu' | 'cx8' | 'cmov' | 'mmx' | 'fxsr' | 'sse' | 'sse2' | 'sse3' | 'ssse3' | 'sse4.1' | 'sse4.2' | 'sse4a' | 'popcnt' | 'cx16'
-  | 'lahf' | 'movbe' | 'bmi1' | 'bmi2' | 'lzcnt' | 'adx' | 'aes' | 'pclmulqdq' | 'sha' | 'avx' | 'avx2' | 'fma' | 'f16c' | 'xsave' | 'fsgsbase'
-  | 'rdrand' | 'rdseed' | 'rdtscp' | 'rdpid' | 'invpcid' | 'smap' | 'clflushopt' | 'clwb' | 'monitor' | 'umip' | 'pku' | 'prefetchw' | 'sysenter'
+  | 'base'
+  | 'x64'
+  | 'fpu'
+  | 'cx8'
+  | 'cmov'
+  | 'mmx'
+  | 'fxsr'
+  | 'sse'
+  | 'sse2'
+  | 'sse3'
+  | 'ssse3'
+  | 'sse4.1'
+  | 'sse4.2'
+  | 'sse4a'
+  | 'popcnt'
+  | 'cx16'
+  | 'lahf'
+  | 'movbe'
+  | 'bmi1'
+  | 'bmi2'
+  | 'lzcnt'
+  | 'adx'
+  | 'aes'
+  | 'pclmulqdq'
+  | 'sha'
+  | 'avx'
+  | 'avx2'
+  | 'fma'
+  | 'f16c'
+  | 'xsave'
+  | 'fsgsbase'
+  | 'rdrand'
+  | 'rdseed'
+  | 'rdtscp'
+  | 'rdpid'
+  | 'invpcid'
+  | 'smap'
+  | 'clflushopt'
+  | 'clwb'
+  | 'monitor'
+  | 'umip'
+  | 'pku'
+  | 'prefetchw'
+  | 'sysenter'
 
 export interface FormOptions {
   /** CPUID feature that the form needs. Default `base`. */
@@ -93,13 +202,23 @@ export interface Form {
 
 const kinds = new Set<string>(operandKinds)
 /** The manual numbers vector registers (xmm1, xmm2/m128, mm1 …); the position says it all. */
-const unnumbered = (operand: string): string => operand.replace(/^(xmm|ymm|mm|r32\/mm)\d/, '$1').replace(/^CR0-CR7$/, 'CR').replace(/^DR0-DR7$/, 'DR')
+const unnumbered = (operand: string): string =>
+  operand
+    .replace(/^(xmm|ymm|mm|r32\/mm)\d/, '$1')
+    .replace(/^CR0-CR7$/, 'CR')
+    .replace(/^DR0-DR7$/, 'DR')
 
 /** Defines a form. @param text - mnemonic and operands, @param encoding - opcode bytes in the manual's notation */
 export function form(text: string, encoding: string, body: Body, options: FormOptions = {}): Form {
   const space = text.indexOf(' ')
   const mnemonic = space < 0 ? text : text.slice(0, space)
-  const operands = space < 0 ? [] : text.slice(space + 1).split(',').map(operand => unnumbered(operand.trim()))
+  const operands =
+    space < 0
+      ? []
+      : text
+          .slice(space + 1)
+          .split(',')
+          .map((operand) => unnumbered(operand.trim()))
   for (const operand of operands)
     if (!kinds.has(operand)) throw new RangeError(`form ${text}: operand kind ${operand} is not known`)
   return { mnemonic, operands: operands as OperandKind[], encoding, body, options, text }

@@ -5,7 +5,7 @@
  */
 import { type Builder, IrError, Privilege, type Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { Segment, segmentOffset, SegmentField, State, Vector } from '../state-layout.ts'
+import { Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import type { Form, OperandKind } from './form.ts'
 
 /** Where the operands of one instruction are. */
@@ -34,20 +34,49 @@ export interface Binding {
   readonly repeat: 'none' | 'rep' | 'repne'
 }
 
-const accessOfBits: Record<number, Access> = { 8: Access.u8, 16: Access.u16, 32: Access.u32, 64: Access.u64, 128: Access.v128 }
+const accessOfBits: Record<number, Access> = {
+  8: Access.u8,
+  16: Access.u16,
+  32: Access.u32,
+  64: Access.u64,
+  128: Access.v128,
+}
 
 /** Width of an operand kind in bits, as memory or as register (`memory`: where the two differ). */
 export function operandBits(kind: OperandKind, memory = false): number {
   switch (kind) {
-    case 'AL': case 'CL': case '1': case '3': return 8
-    case 'AX': case 'DX': case 'Sreg': case 'CS': case 'DS': case 'ES': case 'SS': case 'FS': case 'GS': return 16
-    case 'EAX': return 32
-    case 'RAX': case 'CR': case 'DR': return 64
-    case 'ST(0)': case 'ST(i)': return 80
-    case 'mm': return 64
-    case 'xmm': return 128
-    case 'ymm': return 256
-    case 'm': return 0
+    case 'AL':
+    case 'CL':
+    case '1':
+    case '3':
+      return 8
+    case 'AX':
+    case 'DX':
+    case 'Sreg':
+    case 'CS':
+    case 'DS':
+    case 'ES':
+    case 'SS':
+    case 'FS':
+    case 'GS':
+      return 16
+    case 'EAX':
+      return 32
+    case 'RAX':
+    case 'CR':
+    case 'DR':
+      return 64
+    case 'ST(0)':
+    case 'ST(i)':
+      return 80
+    case 'mm':
+      return 64
+    case 'xmm':
+      return 128
+    case 'ymm':
+      return 256
+    case 'm':
+      return 0
     default: {
       const parts = kind.split('/')
       const part = parts[memory ? parts.length - 1 : 0]!
@@ -183,7 +212,7 @@ export class Operands {
     }
     const old = b.local(2, b.refLoad(access, reference))
     const result = b.local(2)
-    b.loop(again => {
+    b.loop((again) => {
       const expected = b.get(old)
       b.set(result, b.truncate(bits, compute(expected)))
       const found = b.refCompareExchange(access, reference, expected, b.get(result), address)
@@ -253,8 +282,13 @@ export class Operands {
   #readSelector(index: number): Value {
     const b = this.#b
     const kind = this.kind(index)
-    if (kind !== 'Sreg') return b.stateLoad(Access.u16, segmentOffset(segmentNumber(kind), SegmentField.selector))
-    return b.stateLoad(Access.u16, State.segments + SegmentField.selector, b.i32.shl!(this.number(index), b.const32(4)))
+    if (kind !== 'Sreg')
+      return b.stateLoad(Access.u16, segmentOffset(segmentNumber(kind), SegmentField.selector))
+    return b.stateLoad(
+      Access.u16,
+      State.segments + SegmentField.selector,
+      b.i32.shl!(this.number(index), b.const32(4)),
+    )
   }
 }
 

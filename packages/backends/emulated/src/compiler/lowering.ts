@@ -12,7 +12,14 @@ import type { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 
 /** WebAssembly type of each IR type. */
-export const wasmTypes: readonly number[] = [0, WasmType.i32, WasmType.i64, WasmType.f32, WasmType.f64, WasmType.v128]
+export const wasmTypes: readonly number[] = [
+  0,
+  WasmType.i32,
+  WasmType.i64,
+  WasmType.f32,
+  WasmType.f64,
+  WasmType.v128,
+]
 
 /** Gives out WebAssembly locals; released ones are used again. */
 export class LocalPool {
@@ -74,12 +81,24 @@ for (const [, opcode, operands] of numericRows) pureNumeric.set(opcode, operands
 const traps = new Set([0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82])
 
 const loads: Record<Access, readonly [opcode: number, alignment: number]> = {
-  [Access.u8]: [Wasm.i64Load8U, 0], [Access.u16]: [Wasm.i64Load16U, 0], [Access.u32]: [Wasm.i64Load32U, 0], [Access.u64]: [Wasm.i64Load, 0],
-  [Access.i32]: [Wasm.i32Load, 0], [Access.f32]: [Wasm.f32Load, 0], [Access.f64]: [Wasm.f64Load, 0], [Access.v128]: [0xfd00 | Wasm.v128Load, 0],
+  [Access.u8]: [Wasm.i64Load8U, 0],
+  [Access.u16]: [Wasm.i64Load16U, 0],
+  [Access.u32]: [Wasm.i64Load32U, 0],
+  [Access.u64]: [Wasm.i64Load, 0],
+  [Access.i32]: [Wasm.i32Load, 0],
+  [Access.f32]: [Wasm.f32Load, 0],
+  [Access.f64]: [Wasm.f64Load, 0],
+  [Access.v128]: [0xfd00 | Wasm.v128Load, 0],
 }
 const stores: Record<Access, number> = {
-  [Access.u8]: Wasm.i64Store8, [Access.u16]: Wasm.i64Store16, [Access.u32]: Wasm.i64Store32, [Access.u64]: Wasm.i64Store,
-  [Access.i32]: Wasm.i32Store, [Access.f32]: Wasm.f32Store, [Access.f64]: Wasm.f64Store, [Access.v128]: 0xfd00 | Wasm.v128Store,
+  [Access.u8]: Wasm.i64Store8,
+  [Access.u16]: Wasm.i64Store16,
+  [Access.u32]: Wasm.i64Store32,
+  [Access.u64]: Wasm.i64Store,
+  [Access.i32]: Wasm.i32Store,
+  [Access.f32]: Wasm.f32Store,
+  [Access.f64]: Wasm.f64Store,
+  [Access.v128]: 0xfd00 | Wasm.v128Store,
 }
 
 /** Emits the code of `code` for `target`. Falls off the end where the code does. */
@@ -121,7 +140,8 @@ class Lowering {
       if (this.#isInline(i)) continue
       this.#statement(i)
     }
-    for (let i = 0; i < code.length; i++) if (this.#local[i]! >= 0) this.#t.pool.give(code.type[i]! as Type, this.#local[i]!)
+    for (let i = 0; i < code.length; i++)
+      if (this.#local[i]! >= 0) this.#t.pool.give(code.type[i]! as Type, this.#local[i]!)
     code.locals.forEach((type, index) => this.#t.pool.give(type, this.#variables[index]!))
   }
 
@@ -133,22 +153,41 @@ class Lowering {
       // A pure value that nobody uses keeps none of its operands alive.
       if (uses[i] === 0 && this.#isPure(i)) continue
       switch (operation) {
-        case Op.localSet: case Op.if: case Op.brIf: case Op.extractLane: case Op.hostLoad: case Op.guestLoad: case Op.guestRef: case Op.refLoad:
-        case Op.flagsSet: case Op.jump: case Op.resync:
+        case Op.localSet:
+        case Op.if:
+        case Op.brIf:
+        case Op.extractLane:
+        case Op.hostLoad:
+        case Op.guestLoad:
+        case Op.guestRef:
+        case Op.refLoad:
+        case Op.flagsSet:
+        case Op.jump:
+        case Op.resync:
           uses[a[i]!]!++
           break
-        case Op.return: case Op.stateLoad:
+        case Op.return:
+        case Op.stateLoad:
           if (a[i]! >= 0) uses[a[i]!]!++
           break
         case Op.stateStore:
           if (a[i]! >= 0) uses[a[i]!]!++
           uses[b[i]!]!++
           break
-        case Op.replaceLane: case Op.shuffle: case Op.hostStore: case Op.guestStore: case Op.raise:
+        case Op.replaceLane:
+        case Op.shuffle:
+        case Op.hostStore:
+        case Op.guestStore:
+        case Op.raise:
           uses[a[i]!]!++
           uses[b[i]!]!++
           break
-        case Op.select: case Op.hostCopy: case Op.hostFill: case Op.refStore: case Op.flagsAdd: case Op.flagsSub:
+        case Op.select:
+        case Op.hostCopy:
+        case Op.hostFill:
+        case Op.refStore:
+        case Op.flagsAdd:
+        case Op.flagsSub:
           // Values that are needed more than once by what they lower to get a local.
           uses[a[i]!]! += operation === Op.refStore ? 2 : operation >= Op.flagsAdd ? 3 : 1
           uses[b[i]!]! += operation >= Op.flagsAdd ? 3 : 1
@@ -175,7 +214,8 @@ class Lowering {
         }
       }
       // Addresses are used several times by an inlined lookup.
-      if (operation === Op.guestLoad || operation === Op.guestStore || operation === Op.guestRef) uses[a[i]!]! += 3
+      if (operation === Op.guestLoad || operation === Op.guestStore || operation === Op.guestRef)
+        uses[a[i]!]! += 3
       if (operation === Op.guestStore) uses[b[i]!]! += 1
     }
   }
@@ -184,8 +224,22 @@ class Lowering {
     const op = this.#code.op[i]!
     if (op < Op.first) return !traps.has(op)
     switch (op) {
-      case Op.constant: case Op.vectorConstant: case Op.parameter: case Op.stateBase: case Op.select: case Op.extractLane: case Op.replaceLane: case Op.shuffle:
-      case Op.localGet: case Op.stateLoad: case Op.hostLoad: case Op.flagGet: case Op.flagsRead: case Op.condition: case Op.nextRip: case Op.thisRip:
+      case Op.constant:
+      case Op.vectorConstant:
+      case Op.parameter:
+      case Op.stateBase:
+      case Op.select:
+      case Op.extractLane:
+      case Op.replaceLane:
+      case Op.shuffle:
+      case Op.localGet:
+      case Op.stateLoad:
+      case Op.hostLoad:
+      case Op.flagGet:
+      case Op.flagsRead:
+      case Op.condition:
+      case Op.nextRip:
+      case Op.thisRip:
         return true
       default:
         return false
@@ -195,10 +249,12 @@ class Lowering {
   /** Emitted at its use: constants and parameters always, other context-free values if used once, unused ones nowhere. */
   #isInline(i: number): boolean {
     const op = this.#code.op[i]!
-    if (op === Op.constant || op === Op.vectorConstant || op === Op.parameter || op === Op.stateBase) return true
+    if (op === Op.constant || op === Op.vectorConstant || op === Op.parameter || op === Op.stateBase)
+      return true
     if (!this.#isPure(i)) return false
     if (this.#uses[i] === 0) return true
-    const contextFree = op < Op.first || op === Op.select || op === Op.extractLane || op === Op.replaceLane || op === Op.shuffle
+    const contextFree =
+      op < Op.first || op === Op.select || op === Op.extractLane || op === Op.replaceLane || op === Op.shuffle
     return contextFree && this.#uses[i] === 1
   }
 
@@ -519,12 +575,21 @@ class Lowering {
     const w = this.#w
     // (linear + size - 1) & ~0xfff: an access that crosses its page meets the tag of the wrong page and misses.
     this.#value(address)
-    if (bytes > 1) w.u8(Wasm.i64Const).s64(bytes - 1, 0).u8(Wasm.i64Add)
+    if (bytes > 1)
+      w.u8(Wasm.i64Const)
+        .s64(bytes - 1, 0)
+        .u8(Wasm.i64Add)
     w.u8(Wasm.i64Const).s64(-4096, -1).u8(Wasm.i64And)
     this.#value(address)
     w.u8(Wasm.i64Const).s64(7, 0).u8(Wasm.i64ShrU).u8(Wasm.i32WrapI64)
-    w.u8(Wasm.i32Const).s32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES).u8(Wasm.i32And)
-    w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Load).u32(2).u32(supervisor ? EngineState.tlbSupervisor : EngineState.tlb)
+    w.u8(Wasm.i32Const)
+      .s32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
+      .u8(Wasm.i32And)
+    w.u8(Wasm.localGet)
+      .u32(this.#t.stateLocal)
+      .u8(Wasm.i32Load)
+      .u32(2)
+      .u32(supervisor ? EngineState.tlbSupervisor : EngineState.tlb)
     w.u8(Wasm.i32Add).u8(Wasm.localTee).u32(entry)
     w.u8(Wasm.i64Load).u32(3).u32(tag).u8(Wasm.i64Ne)
   }
@@ -539,7 +604,10 @@ class Lowering {
     const callSlow = (): void => {
       w.u8(Wasm.localGet).u32(this.#t.stateLocal)
       this.#value(a[i]!)
-      w.u8(Wasm.i32Const).s32(bytes).u8(Wasm.i32Const).s32(supervisor ? 1 : 0)
+      w.u8(Wasm.i32Const)
+        .s32(bytes)
+        .u8(Wasm.i32Const)
+        .s32(supervisor ? 1 : 0)
       w.u8(Wasm.call).u32(this.#t.engineFunction(slow))
       w.u8(Wasm.localTee).u32(pointer).u8(Wasm.i32Eqz)
     }
@@ -552,7 +620,13 @@ class Lowering {
       this.#faultIf()
       w.u8(Wasm.else)
       this.#value(a[i]!)
-      w.u8(Wasm.i32WrapI64).u8(Wasm.localGet).u32(entry).u8(Wasm.i32Load).u32(2).u32(TlbField.addend).u8(Wasm.i32Add)
+      w.u8(Wasm.i32WrapI64)
+        .u8(Wasm.localGet)
+        .u32(entry)
+        .u8(Wasm.i32Load)
+        .u32(2)
+        .u32(TlbField.addend)
+        .u8(Wasm.i32Add)
       w.u8(Wasm.localSet).u32(pointer)
       this.#open.pop()
       w.u8(Wasm.end)
@@ -588,7 +662,13 @@ class Lowering {
     slow()
     w.u8(Wasm.else)
     this.#value(a[i]!)
-    w.u8(Wasm.i32WrapI64).u8(Wasm.localGet).u32(entry).u8(Wasm.i32Load).u32(2).u32(TlbField.addend).u8(Wasm.i32Add)
+    w.u8(Wasm.i32WrapI64)
+      .u8(Wasm.localGet)
+      .u32(entry)
+      .u8(Wasm.i32Load)
+      .u32(2)
+      .u32(TlbField.addend)
+      .u8(Wasm.i32Add)
     this.#value(b[i]!)
     this.#store(access, 0)
     this.#open.pop()
@@ -601,7 +681,10 @@ class Lowering {
     const w = this.#w
     w.u8(Wasm.localGet).u32(this.#t.stateLocal)
     this.#value(address)
-    w.u8(Wasm.i32Const).s32(bytes).u8(Wasm.i32Const).s32(supervisor ? 1 : 0)
+    w.u8(Wasm.i32Const)
+      .s32(bytes)
+      .u8(Wasm.i32Const)
+      .s32(supervisor ? 1 : 0)
     w.u8(Wasm.call).u32(this.#t.engineFunction('write')).u8(Wasm.i32Eqz)
     this.#faultIf()
   }
@@ -615,7 +698,12 @@ class Lowering {
     this.#value(b[i]!)
     this.#store(access, 0)
     this.#value(a[i]!)
-    w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Const).s32(EngineState.scratch).u8(Wasm.i32Add).u8(Wasm.i32Eq)
+    w.u8(Wasm.localGet)
+      .u32(this.#t.stateLocal)
+      .u8(Wasm.i32Const)
+      .s32(EngineState.scratch)
+      .u8(Wasm.i32Add)
+      .u8(Wasm.i32Eq)
     w.u8(Wasm.if).u8(WasmType.empty)
     this.#open.push({ label: -1, op: Op.if })
     this.#writeSlow(c[i]!, accessBytes[access]!, false)
@@ -647,7 +735,10 @@ class Lowering {
       this.#value(c[i]!)
       if (!subtract) w.u8(Wasm.i64Const).s64(-1, -1).u8(Wasm.i64Xor)
       w.u8(Wasm.i64And).u8(Wasm.i64Or)
-      if (bits < 64) w.u8(Wasm.i64Const).s64(64 - bits, 0).u8(Wasm.i64Shl)
+      if (bits < 64)
+        w.u8(Wasm.i64Const)
+          .s64(64 - bits, 0)
+          .u8(Wasm.i64Shl)
     }
     if (keepCarry) {
       // Bit 63 stays; bit 62 becomes CF ^ OF, so that OF reads right.
@@ -658,9 +749,24 @@ class Lowering {
       this.#loadState64(State.flagsCarry)
       w.u8(Wasm.i64Const).s64(0, -0x8000_0000).u8(Wasm.i64And).u8(Wasm.localSet).u32(kept)
       this.#storeState64(State.flagsCarry, () => {
-        w.u8(Wasm.localGet).u32(fresh).u8(Wasm.localGet).u32(fresh).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64Shl).u8(Wasm.i64Xor)
+        w.u8(Wasm.localGet)
+          .u32(fresh)
+          .u8(Wasm.localGet)
+          .u32(fresh)
+          .u8(Wasm.i64Const)
+          .s64(1, 0)
+          .u8(Wasm.i64Shl)
+          .u8(Wasm.i64Xor)
         w.u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Const).s64(0, 0x4000_0000).u8(Wasm.i64And)
-        w.u8(Wasm.localGet).u32(kept).u8(Wasm.localGet).u32(kept).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Or).u8(Wasm.i64Xor)
+        w.u8(Wasm.localGet)
+          .u32(kept)
+          .u8(Wasm.localGet)
+          .u32(kept)
+          .u8(Wasm.i64Const)
+          .s64(1, 0)
+          .u8(Wasm.i64ShrU)
+          .u8(Wasm.i64Or)
+          .u8(Wasm.i64Xor)
       })
       this.#t.pool.give(Type.i64, kept)
       this.#t.pool.give(Type.i64, fresh)
@@ -679,7 +785,8 @@ class Lowering {
   #storeResult(value: number, bits: number): void {
     this.#storeState64(State.flagsResult, () => {
       this.#value(value)
-      if (bits < 64) this.#w.u8(bits === 8 ? Wasm.i64Extend8S : bits === 16 ? Wasm.i64Extend16S : Wasm.i64Extend32S)
+      if (bits < 64)
+        this.#w.u8(bits === 8 ? Wasm.i64Extend8S : bits === 16 ? Wasm.i64Extend16S : Wasm.i64Extend32S)
     })
   }
 
@@ -702,8 +809,14 @@ class Lowering {
       w.u8(Wasm.i64ExtendI32U).u8(Wasm.localSet).u32(image)
       this.#storeState64(State.flagsCarry, () => {
         const bitAt = (bit: number, place: number): void => {
-          w.u8(Wasm.localGet).u32(image).u8(Wasm.i64Const).s64(place - bit, 0).u8(Wasm.i64Shl)
-          w.u8(Wasm.i64Const).s64(0, (1 << (place - 32)) | 0).u8(Wasm.i64And)
+          w.u8(Wasm.localGet)
+            .u32(image)
+            .u8(Wasm.i64Const)
+            .s64(place - bit, 0)
+            .u8(Wasm.i64Shl)
+          w.u8(Wasm.i64Const)
+            .s64(0, (1 << (place - 32)) | 0)
+            .u8(Wasm.i64And)
         }
         bitAt(0, 63)
         bitAt(0, 62)
@@ -711,7 +824,13 @@ class Lowering {
         if (mask === Flag.cf) {
           this.#loadState64(State.flagsCarry)
           this.#loadState64(State.flagsCarry)
-          w.u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64Shl).u8(Wasm.i64Xor).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64ShrU)
+          w.u8(Wasm.i64Const)
+            .s64(1, 0)
+            .u8(Wasm.i64Shl)
+            .u8(Wasm.i64Xor)
+            .u8(Wasm.i64Const)
+            .s64(1, 0)
+            .u8(Wasm.i64ShrU)
           w.u8(Wasm.i64Const).s64(0, 0x4000_0000).u8(Wasm.i64And)
         } else bitAt(11, 62)
         w.u8(Wasm.i64Xor)
@@ -752,7 +871,11 @@ class Lowering {
         return
       case Flag.pf:
         w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Load8U).u32(0).u32(State.flagsResult)
-        w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Load8U).u32(0).u32(State.flagsAux + 1)
+        w.u8(Wasm.localGet)
+          .u32(this.#t.stateLocal)
+          .u8(Wasm.i32Load8U)
+          .u32(0)
+          .u32(State.flagsAux + 1)
         w.u8(Wasm.i32Xor).u8(Wasm.i32Popcnt).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And).u8(Wasm.i32Eqz)
         return
       default:
@@ -793,17 +916,29 @@ class Lowering {
         w.u8(Wasm.i64Xor)
       })
     switch (code & 14) {
-      case 0: this.#flag(Flag.of); break
-      case 2: this.#flag(Flag.cf); break
-      case 4: zero(); break
+      case 0:
+        this.#flag(Flag.of)
+        break
+      case 2:
+        this.#flag(Flag.cf)
+        break
+      case 4:
+        zero()
+        break
       case 6:
         this.#flag(Flag.cf)
         zero()
         w.u8(Wasm.i32Or)
         break
-      case 8: this.#flag(Flag.sf); break
-      case 10: this.#flag(Flag.pf); break
-      case 12: less(); break
+      case 8:
+        this.#flag(Flag.sf)
+        break
+      case 10:
+        this.#flag(Flag.pf)
+        break
+      case 12:
+        less()
+        break
       default:
         less()
         zero()

@@ -2,9 +2,25 @@
  * From a linear instruction address to decoded records: TLB (fetch tag), then the block table by host address, then the
  * decoder. What is decoded belongs to a physical page, so context switches and aliases keep it.
  */
-import { Access, type Builder, type Procedure, procedure, State, system, Type, type Value } from '@trapframe/x86'
+import {
+  Access,
+  type Builder,
+  type Procedure,
+  procedure,
+  State,
+  system,
+  Type,
+  type Value,
+} from '@trapframe/x86'
 import { decodeBlock } from './imports.ts'
-import { BLOCK_TABLE_ENTRIES, BLOCK_TABLE_OFFSET, EngineState, JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, TlbField } from './layout.ts'
+import {
+  BLOCK_TABLE_ENTRIES,
+  BLOCK_TABLE_OFFSET,
+  EngineState,
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_OFFSET,
+  TlbField,
+} from './layout.ts'
 import { count, DEVICE, tlbEntry, translate } from './translation.ts'
 
 const { ExitReason, WalkAccess } = system
@@ -15,18 +31,22 @@ const { i32, i64 } = Type
 const CROSSING_START = 4096 - 15
 
 /** Host address of the code at `rip`, or 0 with a fault pending. Fetching from a device ends the run. */
-export const translateFetch: Procedure = procedure('translateFetch', { parameters: [i64], result: i32, mayFault: true }, (b, rip) => {
-  const entry = tlbEntry(b, b.stateLoad(Access.i32, EngineState.tlb), rip!)
-  b.if(b.i64.eq(b.hostLoad(Access.u64, entry, TlbField.execute), b.i64.and(rip!, b.const64(-4096))), () =>
-    b.return(b.i32.add(b.i32.wrapI64(rip!), b.hostLoad(Access.i32, entry, TlbField.addend))),
-  )
-  const host = b.call(translate, rip!, b.const32(WalkAccess.fetch), b.const32(0))
-  b.if(b.i32.eq(host, b.const32(DEVICE)), () => {
-    b.stateStore(Access.u64, State.exitAddress, b.stateLoad(Access.u64, EngineState.physical))
-    b.exit(ExitReason.unsupported)
-  })
-  b.return(host)
-})
+export const translateFetch: Procedure = procedure(
+  'translateFetch',
+  { parameters: [i64], result: i32, mayFault: true },
+  (b, rip) => {
+    const entry = tlbEntry(b, b.stateLoad(Access.i32, EngineState.tlb), rip!)
+    b.if(b.i64.eq(b.hostLoad(Access.u64, entry, TlbField.execute), b.i64.and(rip!, b.const64(-4096))), () =>
+      b.return(b.i32.add(b.i32.wrapI64(rip!), b.hostLoad(Access.i32, entry, TlbField.addend))),
+    )
+    const host = b.call(translate, rip!, b.const32(WalkAccess.fetch), b.const32(0))
+    b.if(b.i32.eq(host, b.const32(DEVICE)), () => {
+      b.stateStore(Access.u64, State.exitAddress, b.stateLoad(Access.u64, EngineState.physical))
+      b.exit(ExitReason.unsupported)
+    })
+    b.return(host)
+  },
+)
 
 /** Decodes at `host`, asking for the next page's address where the first instruction needs it. */
 function decode(b: Builder, rip: Value, host: Value, limit: Value): Value {
@@ -42,30 +62,43 @@ function decode(b: Builder, rip: Value, host: Value, limit: Value): Value {
     })
   })
   const record = b.local(i32, b.call(decodeBlock, host, b.get(next), limit))
-  b.if(b.i32.eqz(b.get(record)), () => b.set(record, b.call(decodeBlock, host, b.call(translateFetch, nextPage), limit)))
+  b.if(b.i32.eqz(b.get(record)), () =>
+    b.set(record, b.call(decodeBlock, host, b.call(translateFetch, nextPage), limit)),
+  )
   return b.get(record)
 }
 
 /** First record of the block at `rip`, with `State.ripPage` set; 0 with a fault pending. (rip) */
-export const lookup: Procedure = procedure('lookup', { parameters: [i64], result: i32, mayFault: true }, (b, rip) => {
-  const host = b.call(translateFetch, rip!)
-  b.stateStore(Access.u64, State.ripPage, b.i64.and(rip!, b.const64(-4096)))
-  const slot = blockSlot(b, host)
-  b.if(b.i32.eq(b.hostLoad(Access.i32, slot), host), () => b.return(b.hostLoad(Access.i32, slot, 4)))
-  b.return(decode(b, rip!, host, b.const32(0)))
-})
+export const lookup: Procedure = procedure(
+  'lookup',
+  { parameters: [i64], result: i32, mayFault: true },
+  (b, rip) => {
+    const host = b.call(translateFetch, rip!)
+    b.stateStore(Access.u64, State.ripPage, b.i64.and(rip!, b.const64(-4096)))
+    const slot = blockSlot(b, host)
+    b.if(b.i32.eq(b.hostLoad(Access.i32, slot), host), () => b.return(b.hostLoad(Access.i32, slot, 4)))
+    b.return(decode(b, rip!, host, b.const32(0)))
+  },
+)
 
 /** As `lookup`, for a block of at most `limit` instructions, which is not kept. (rip, limit) */
-export const lookupLimited: Procedure = procedure('lookupLimited', { parameters: [i64, i32], result: i32, mayFault: true }, (b, rip, limit) => {
-  const host = b.call(translateFetch, rip!)
-  b.stateStore(Access.u64, State.ripPage, b.i64.and(rip!, b.const64(-4096)))
-  b.return(decode(b, rip!, host, limit!))
-})
+export const lookupLimited: Procedure = procedure(
+  'lookupLimited',
+  { parameters: [i64, i32], result: i32, mayFault: true },
+  (b, rip, limit) => {
+    const host = b.call(translateFetch, rip!)
+    b.stateStore(Access.u64, State.ripPage, b.i64.and(rip!, b.const64(-4096)))
+    b.return(decode(b, rip!, host, limit!))
+  },
+)
 
 /** Slot of a host address in the block table: the low bits of the address, with the page number mixed in. */
 function blockSlot(b: Builder, host: Value): Value {
   const mixed = b.i32.xor(host, b.i32.mul(b.i32.shrU(host, b.const32(12)), b.const32(BLOCK_TABLE_MIX)))
-  return b.i32.add(b.i32.shl(b.i32.and(mixed, b.const32(BLOCK_TABLE_ENTRIES - 1)), b.const32(3)), b.const32(BLOCK_TABLE_OFFSET))
+  return b.i32.add(
+    b.i32.shl(b.i32.and(mixed, b.const32(BLOCK_TABLE_ENTRIES - 1)), b.const32(3)),
+    b.const32(BLOCK_TABLE_OFFSET),
+  )
 }
 
 /** Odd, so that pages spread over the table. */
@@ -73,19 +106,25 @@ const BLOCK_TABLE_MIX = 0x9e35_79b1 | 0
 
 /** The same slot, for the TypeScript side. */
 export function blockTableSlot(host: number): number {
-  return (((host ^ Math.imul(host >>> 12, BLOCK_TABLE_MIX)) & (BLOCK_TABLE_ENTRIES - 1)) << 3) + BLOCK_TABLE_OFFSET
+  return (
+    (((host ^ Math.imul(host >>> 12, BLOCK_TABLE_MIX)) & (BLOCK_TABLE_ENTRIES - 1)) << 3) + BLOCK_TABLE_OFFSET
+  )
 }
 
 /** A jump-cache miss: looks the target up and remembers it. (rip) -> record, or 0 with a fault pending and `State.rip` at the target. */
-export const jumpSlow: Procedure = procedure('jumpSlow', { parameters: [i64], result: i32, mayFault: true }, (b, rip) => {
-  count(b, 'jump-cache-misses')
-  b.stateStore(Access.u64, State.rip, rip!)
-  const record = b.call(lookup, rip!)
-  const entry = b.i32.add(b.i32.add(b.stateBase(), b.const32(JUMP_CACHE_OFFSET)), jumpIndex(b, rip!))
-  b.hostStore(Access.u64, entry, b.i64.xor(rip!, b.stateLoad(Access.u64, EngineState.jumpKey)))
-  b.hostStore(Access.i32, entry, record, 8)
-  b.return(record)
-})
+export const jumpSlow: Procedure = procedure(
+  'jumpSlow',
+  { parameters: [i64], result: i32, mayFault: true },
+  (b, rip) => {
+    count(b, 'jump-cache-misses')
+    b.stateStore(Access.u64, State.rip, rip!)
+    const record = b.call(lookup, rip!)
+    const entry = b.i32.add(b.i32.add(b.stateBase(), b.const32(JUMP_CACHE_OFFSET)), jumpIndex(b, rip!))
+    b.hostStore(Access.u64, entry, b.i64.xor(rip!, b.stateLoad(Access.u64, EngineState.jumpKey)))
+    b.hostStore(Access.i32, entry, record, 8)
+    b.return(record)
+  },
+)
 
 /** Byte offset into the jump cache. */
 export function jumpIndex(b: Builder, rip: Value): Value {
@@ -97,7 +136,11 @@ export function jumpIndex(b: Builder, rip: Value): Value {
  * The guard of a block whose first instruction crosses a page: whether the second page is still where it was.
  * (host address of the second page when it was decoded) -> 1 or 0
  */
-export const guard: Procedure = procedure('guard', { parameters: [i32], result: i32, mayFault: true }, (b, expected) => {
-  const host = b.call(translateFetch, b.i64.add(b.stateLoad(Access.u64, State.ripPage), b.const64(4096)))
-  b.return(b.i32.eq(host, expected!))
-})
+export const guard: Procedure = procedure(
+  'guard',
+  { parameters: [i32], result: i32, mayFault: true },
+  (b, expected) => {
+    const host = b.call(translateFetch, b.i64.add(b.stateLoad(Access.u64, State.ripPage), b.const64(4096)))
+    b.return(b.i32.eq(host, expected!))
+  },
+)

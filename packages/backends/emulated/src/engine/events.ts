@@ -6,7 +6,19 @@
  * Order (SDM volume 3, table 6-2 "priority among concurrent events", as far as it is implemented): traps of the last
  * instruction, NMI, external interrupt; then the next instruction.
  */
-import { Access, Fault, Flag, type Procedure, procedure, Request, State, system, Type, type Value, Vector } from '@trapframe/x86'
+import {
+  Access,
+  Fault,
+  Flag,
+  type Procedure,
+  procedure,
+  Request,
+  State,
+  system,
+  Type,
+  type Value,
+  Vector,
+} from '@trapframe/x86'
 import { lookup, lookupLimited } from './code-lookup.ts'
 import { EngineState, MAX_BLOCK_INSTRUCTIONS } from './layout.ts'
 import { chooseTables, count } from './translation.ts'
@@ -18,7 +30,7 @@ const { i32 } = Type
 /**
  * A fault is pending and `State.rip` is at the instruction. An exception is delivered; 1: go on, 0: `run` ends.
  */
-export const afterFault: Procedure = procedure('afterFault', { result: i32 }, b => {
+export const afterFault: Procedure = procedure('afterFault', { result: i32 }, (b) => {
   b.if(b.i32.eq(b.stateLoad(Access.i32, State.fault), b.const32(Fault.exit)), () => {
     b.stateStore(Access.i32, State.fault, b.const32(Fault.none))
     b.return(b.const32(0))
@@ -35,7 +47,7 @@ export const afterFault: Procedure = procedure('afterFault', { result: i32 }, b 
 })
 
 /** Next record to execute at `State.rip`, or 0: `run` ends, the reason is in `State.exitReason`. */
-export const nextBlock: Procedure = procedure('nextBlock', { result: i32 }, b => {
+export const nextBlock: Procedure = procedure('nextBlock', { result: i32 }, (b) => {
   const record = b.local(i32)
   const limit = b.local(i32)
   const leave = (reason: number): void => {
@@ -43,9 +55,12 @@ export const nextBlock: Procedure = procedure('nextBlock', { result: i32 }, b =>
     b.return(b.const32(0))
   }
   const stateFlag = (offset: number): Value => b.i32.ne(b.stateLoad(Access.i32, offset), b.const32(0))
-  const interruptsEnabled = (): Value => b.i32.wrapI64(b.i64.shrU(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.if)), b.const64(9)))
+  const interruptsEnabled = (): Value =>
+    b.i32.wrapI64(
+      b.i64.shrU(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.if)), b.const64(9)),
+    )
 
-  b.loop(again => {
+  b.loop((again) => {
     // The instruction that was executed again after an exit is done.
     b.if(
       stateFlag(EngineState.replaying),
@@ -98,9 +113,14 @@ export const nextBlock: Procedure = procedure('nextBlock', { result: i32 }, b =>
     // A block of one instruction: under a shadow, single-stepped, or executed again with its answers.
     const stepping = b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.tf)))
     const debugging = stateFlag(State.debugStep)
-    const single = b.i32.or(b.i32.or(replays, stateFlag(State.interruptShadow)), b.i32.or(b.i32.ne(stepping, b.const32(0)), debugging))
+    const single = b.i32.or(
+      b.i32.or(replays, stateFlag(State.interruptShadow)),
+      b.i32.or(b.i32.ne(stepping, b.const32(0)), debugging),
+    )
     b.set(limit, b.const32(0))
-    b.if(b.i64.ltS(b.stateLoad(Access.u64, State.budget), b.const64(MAX_BLOCK_INSTRUCTIONS)), () => b.set(limit, b.i32.wrapI64(b.stateLoad(Access.u64, State.budget))))
+    b.if(b.i64.ltS(b.stateLoad(Access.u64, State.budget), b.const64(MAX_BLOCK_INSTRUCTIONS)), () =>
+      b.set(limit, b.i32.wrapI64(b.stateLoad(Access.u64, State.budget))),
+    )
     b.if(single, () => {
       b.set(limit, b.const32(1))
       // So that a branch comes back here, too.

@@ -61,7 +61,16 @@ export const EngineState = {
 } as const
 
 /** Names of the engine's counters in the order of their place. */
-export const counterNames = ['tlb-misses', 'jump-cache-misses', 'exceptions', 'interrupts', 'code-writes', 'tlb-flushes', 'device-accesses', 'system-calls'] as const
+export const counterNames = [
+  'tlb-misses',
+  'jump-cache-misses',
+  'exceptions',
+  'interrupts',
+  'code-writes',
+  'tlb-flushes',
+  'device-accesses',
+  'system-calls',
+] as const
 export type CounterName = (typeof counterNames)[number]
 export function counterOffset(name: CounterName): number {
   return EngineState.counters + 8 * counterNames.indexOf(name)
@@ -76,9 +85,15 @@ export function counterOffset(name: CounterName): number {
  */
 export const RECORD_BYTES = 32
 export const RecordField = {
-  handler: 0, start: 2, length: 4, count: 5,
+  handler: 0,
+  start: 2,
+  length: 4,
+  count: 5,
   /** State offsets of up to three register operands. */
-  register0: 6, register1: 8, base: 10, index: 12,
+  register0: 6,
+  register1: 8,
+  base: 10,
+  index: 12,
   /** Bits 0-1: scale; bit 7: 32-bit address. */
   scale: 14,
   /** State offset of the segment's base, divided by 8. */
@@ -91,7 +106,11 @@ export const RecordField = {
   immediate: 24,
 } as const
 /** Registers by operand position. */
-export const registerFields: readonly number[] = [RecordField.register0, RecordField.register1, RecordField.register2]
+export const registerFields: readonly number[] = [
+  RecordField.register0,
+  RecordField.register1,
+  RecordField.register2,
+]
 
 /** Most instructions in a block; near the end of the budget blocks are cut shorter. */
 export const MAX_BLOCK_INSTRUCTIONS = 64

@@ -5,7 +5,13 @@
  * the caller looks at `State.fault` or at that zero.
  */
 import { type Code, type Procedure, State, Type } from '@trapframe/x86'
-import { type EngineFunction, LocalPool, lower, type LoweringTarget, wasmTypes } from '../compiler/lowering.ts'
+import {
+  type EngineFunction,
+  LocalPool,
+  type LoweringTarget,
+  lower,
+  wasmTypes,
+} from '../compiler/lowering.ts'
 import { RecordField } from '../engine/layout.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
@@ -132,7 +138,16 @@ class HandlerTarget extends FunctionTarget {
   /** The target is on the stack: it goes into `State.rip`. */
   #leaveTo(outcome: number): void {
     const target = this.pool.take(Type.i64)
-    this.w.u8(Wasm.localSet).u32(target).u8(Wasm.localGet).u32(0).u8(Wasm.localGet).u32(target).u8(Wasm.i64Store).u32(3).u32(State.rip)
+    this.w
+      .u8(Wasm.localSet)
+      .u32(target)
+      .u8(Wasm.localGet)
+      .u32(0)
+      .u8(Wasm.localGet)
+      .u32(target)
+      .u8(Wasm.i64Store)
+      .u32(3)
+      .u32(State.rip)
     this.pool.give(Type.i64, target)
     this.#outcome(outcome)
   }

@@ -22,8 +22,22 @@
  * record pointer.
  */
 import { type Code, Fault, State, system, Type, Vector } from '@trapframe/x86'
-import { type EngineFunction, LocalPool, lower, type LoweringTarget, wasmTypes } from '../compiler/lowering.ts'
-import { EngineState, Handler, JUMP_CACHE_ENTRIES, JUMP_CACHE_OFFSET, MAX_BLOCK_INSTRUCTIONS, RECORD_BYTES, RecordField } from '../engine/layout.ts'
+import {
+  type EngineFunction,
+  LocalPool,
+  type LoweringTarget,
+  lower,
+  wasmTypes,
+} from '../compiler/lowering.ts'
+import {
+  EngineState,
+  Handler,
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_OFFSET,
+  MAX_BLOCK_INSTRUCTIONS,
+  RECORD_BYTES,
+  RecordField,
+} from '../engine/layout.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { emitNextRip, emitThisRip, type FunctionIndices, Outcome } from './function-target.ts'
@@ -126,7 +140,13 @@ function emitStoreRip(w: ByteWriter, local: number): void {
 }
 
 function emitAdvance(w: ByteWriter): void {
-  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Const).s32(RECORD_BYTES).u8(Wasm.i32Add).u8(Wasm.localSet).u32(RECORD)
+  w.u8(Wasm.localGet)
+    .u32(RECORD)
+    .u8(Wasm.i32Const)
+    .s32(RECORD_BYTES)
+    .u8(Wasm.i32Add)
+    .u8(Wasm.localSet)
+    .u32(RECORD)
 }
 
 /** Whether the loop has to look at events instead of going on: little budget left, or a request. i32 */
@@ -146,7 +166,11 @@ export interface InlineHandler {
  * Body of the main function. (state) -> nothing: the reason is in the state.
  * @param inlined - inlined handlers; ids are consecutive from `Handler.first`; handlers from `inlined.length + first` on are functions
  */
-export function mainFunction(inlined: readonly InlineHandler[], functions: LoopFunctions, indices: FunctionIndices): Uint8Array {
+export function mainFunction(
+  inlined: readonly InlineHandler[],
+  functions: LoopFunctions,
+  indices: FunctionIndices,
+): Uint8Array {
   const w = new ByteWriter(1 << 18)
   const t = new MainTarget(w, indices)
   const cases = Handler.first + inlined.length
@@ -187,14 +211,26 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   w.u8(Wasm.br).u32(t.to(Label.taken))
 
   closeBlock() // guard
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Load).u32(2).u32(RecordField.displacement)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.localGet)
+    .u32(RECORD)
+    .u8(Wasm.i32Load)
+    .u32(2)
+    .u32(RecordField.displacement)
   w.u8(Wasm.call).u32(functions.guard)
   w.u8(Wasm.if).u8(WasmType.empty)
   emitAdvance(w)
   goNext(1)
   w.u8(Wasm.end)
   // Elsewhere now, or not there: the fault is pending, or the block is decoded anew as one of its own.
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Load).u32(2).u32(State.fault).u8(Wasm.brIf).u32(t.to(Label.faultAt))
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.i32Load)
+    .u32(2)
+    .u32(State.fault)
+    .u8(Wasm.brIf)
+    .u32(t.to(Label.faultAt))
   w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.call).u32(functions.dropBlock)
   emitThisRip(w, STATE, RECORD)
   w.u8(Wasm.localSet).u32(TARGET)
@@ -209,7 +245,11 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   w.u8(Wasm.br).u32(t.to(Label.resync))
 
   const raise = (vector: number, errorCode: number): void => {
-    for (const [offset, value] of [[State.faultVector, vector], [State.faultErrorCode, errorCode], [State.fault, Fault.exception]] as const)
+    for (const [offset, value] of [
+      [State.faultVector, vector],
+      [State.faultErrorCode, errorCode],
+      [State.fault, Fault.exception],
+    ] as const)
       w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Const).s32(value).u8(Wasm.i32Store).u32(2).u32(offset)
     w.u8(Wasm.br).u32(t.to(Label.faultAt))
   }
@@ -218,12 +258,18 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   closeBlock() // too long
   raise(Vector.gp, 0)
   closeBlock() // breakpoint
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Const).s32(ExitReason.debug).u8(Wasm.i32Store).u32(2).u32(State.exitReason)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.i32Const)
+    .s32(ExitReason.debug)
+    .u8(Wasm.i32Store)
+    .u32(2)
+    .u32(State.exitReason)
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64Store).u32(3).u32(State.exitValue)
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Const).s32(Fault.exit).u8(Wasm.i32Store).u32(2).u32(State.fault)
   w.u8(Wasm.br).u32(t.to(Label.faultAt))
 
-  inlined.forEach(handler => {
+  inlined.forEach((handler) => {
     closeBlock()
     lower(handler.code, t)
     emitAdvance(w)
@@ -231,9 +277,22 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   })
 
   closeBlock() // $call
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Store).u32(2).u32(EngineState.record)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.localGet)
+    .u32(RECORD)
+    .u8(Wasm.i32Store)
+    .u32(2)
+    .u32(EngineState.record)
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(RECORD)
-  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Load16U).u32(1).u32(RecordField.handler).u8(Wasm.i32Const).s32(cases).u8(Wasm.i32Sub)
+  w.u8(Wasm.localGet)
+    .u32(RECORD)
+    .u8(Wasm.i32Load16U)
+    .u32(1)
+    .u32(RecordField.handler)
+    .u8(Wasm.i32Const)
+    .s32(cases)
+    .u8(Wasm.i32Sub)
   w.u8(Wasm.callIndirect).u32(functions.handlerType).u32(0)
   w.u8(Wasm.localTee).u32(ENTRY).u8(Wasm.i32Eqz)
   w.u8(Wasm.if).u8(WasmType.empty)
@@ -241,7 +300,13 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   goNext(1)
   w.u8(Wasm.end)
   const when = (outcome: number, then: () => void): void => {
-    w.u8(Wasm.localGet).u32(ENTRY).u8(Wasm.i32Const).s32(outcome).u8(Wasm.i32Eq).u8(Wasm.if).u8(WasmType.empty)
+    w.u8(Wasm.localGet)
+      .u32(ENTRY)
+      .u8(Wasm.i32Const)
+      .s32(outcome)
+      .u8(Wasm.i32Eq)
+      .u8(Wasm.if)
+      .u8(WasmType.empty)
     then()
     w.u8(Wasm.end)
   }
@@ -276,7 +341,14 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   emitStoreRip(w, TARGET)
   emitAttention(w)
   w.u8(Wasm.brIf).u32(t.to(Label.resync, 1))
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(TARGET).u8(Wasm.call).u32(functions.lookup).u8(Wasm.localTee).u32(ENTRY)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.localGet)
+    .u32(TARGET)
+    .u8(Wasm.call)
+    .u32(functions.lookup)
+    .u8(Wasm.localTee)
+    .u32(ENTRY)
   w.u8(Wasm.i32Eqz).u8(Wasm.brIf).u32(t.to(Label.fault, 1))
   // The decoder may have dropped everything to make room; this record is then dead but still there (code-cache.ts).
   w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.localGet).u32(ENTRY).u8(Wasm.i32Store).u32(2).u32(RecordField.link)
@@ -292,17 +364,58 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
   w.u8(Wasm.br).u32(t.to(Label.resync, 1))
   w.u8(Wasm.end)
   w.u8(Wasm.localGet).u32(TARGET).u8(Wasm.i32WrapI64)
-  w.u8(Wasm.localGet).u32(TARGET).u8(Wasm.i64Const).s64(12, 0).u8(Wasm.i64ShrU).u8(Wasm.i32WrapI64).u8(Wasm.i32Xor)
-  w.u8(Wasm.i32Const).s32(JUMP_CACHE_ENTRIES - 1).u8(Wasm.i32And).u8(Wasm.i32Const).s32(4).u8(Wasm.i32Shl)
+  w.u8(Wasm.localGet)
+    .u32(TARGET)
+    .u8(Wasm.i64Const)
+    .s64(12, 0)
+    .u8(Wasm.i64ShrU)
+    .u8(Wasm.i32WrapI64)
+    .u8(Wasm.i32Xor)
+  w.u8(Wasm.i32Const)
+    .s32(JUMP_CACHE_ENTRIES - 1)
+    .u8(Wasm.i32And)
+    .u8(Wasm.i32Const)
+    .s32(4)
+    .u8(Wasm.i32Shl)
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Add).u8(Wasm.localTee).u32(ENTRY)
   w.u8(Wasm.i64Load).u32(3).u32(JUMP_CACHE_OFFSET)
-  w.u8(Wasm.localGet).u32(TARGET).u8(Wasm.localGet).u32(STATE).u8(Wasm.i64Load).u32(3).u32(EngineState.jumpKey).u8(Wasm.i64Xor).u8(Wasm.i64Eq)
+  w.u8(Wasm.localGet)
+    .u32(TARGET)
+    .u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.i64Load)
+    .u32(3)
+    .u32(EngineState.jumpKey)
+    .u8(Wasm.i64Xor)
+    .u8(Wasm.i64Eq)
   w.u8(Wasm.if).u8(WasmType.empty)
-  w.u8(Wasm.localGet).u32(ENTRY).u8(Wasm.i32Load).u32(2).u32(JUMP_CACHE_OFFSET + 8).u8(Wasm.localSet).u32(RECORD)
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(TARGET).u8(Wasm.i64Const).s64(-4096, -1).u8(Wasm.i64And).u8(Wasm.i64Store).u32(3).u32(State.ripPage)
+  w.u8(Wasm.localGet)
+    .u32(ENTRY)
+    .u8(Wasm.i32Load)
+    .u32(2)
+    .u32(JUMP_CACHE_OFFSET + 8)
+    .u8(Wasm.localSet)
+    .u32(RECORD)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.localGet)
+    .u32(TARGET)
+    .u8(Wasm.i64Const)
+    .s64(-4096, -1)
+    .u8(Wasm.i64And)
+    .u8(Wasm.i64Store)
+    .u32(3)
+    .u32(State.ripPage)
   goNext(1)
   w.u8(Wasm.end)
-  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(TARGET).u8(Wasm.call).u32(functions.jumpSlow).u8(Wasm.localTee).u32(RECORD)
+  w.u8(Wasm.localGet)
+    .u32(STATE)
+    .u8(Wasm.localGet)
+    .u32(TARGET)
+    .u8(Wasm.call)
+    .u32(functions.jumpSlow)
+    .u8(Wasm.localTee)
+    .u32(RECORD)
   w.u8(Wasm.brIf).u32(t.to(Label.next))
   w.u8(Wasm.br).u32(t.to(Label.fault))
 
@@ -344,5 +457,12 @@ export function mainFunction(inlined: readonly InlineHandler[], functions: LoopF
 /** The direct target of the record, into TARGET. */
 function emitTarget(w: ByteWriter): void {
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i64Load).u32(3).u32(State.ripPage)
-  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i64Load).u32(3).u32(RecordField.immediate).u8(Wasm.i64Add).u8(Wasm.localSet).u32(TARGET)
+  w.u8(Wasm.localGet)
+    .u32(RECORD)
+    .u8(Wasm.i64Load)
+    .u32(3)
+    .u32(RecordField.immediate)
+    .u8(Wasm.i64Add)
+    .u8(Wasm.localSet)
+    .u32(TARGET)
 }

@@ -11,7 +11,13 @@ import { dropBlock, importedProcedures } from '../engine/imports.ts'
 import { Handler } from '../engine/layout.ts'
 import { compareExchange, read, reference, spanSupplies, write } from '../engine/memory-access.ts'
 import { timeSupplies } from '../engine/time.ts'
-import { atomicCompareExchange, chooseTables, dropWriteTags, flushJumps, translationSupplies } from '../engine/translation.ts'
+import {
+  atomicCompareExchange,
+  chooseTables,
+  dropWriteTags,
+  flushJumps,
+  translationSupplies,
+} from '../engine/translation.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { ModuleWriter } from '../wasm/module-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
@@ -32,25 +38,43 @@ export interface InterpreterModule {
 /** Procedures that TypeScript calls: exported under their names. */
 const exported: readonly Procedure[] = [chooseTables, dropWriteTags, flushJumps]
 
-const engineFunctions: Readonly<Record<EngineFunction, Procedure>> = { read, write, reference, compareExchange, setFlags }
+const engineFunctions: Readonly<Record<EngineFunction, Procedure>> = {
+  read,
+  write,
+  reference,
+  compareExchange,
+  setFlags,
+}
 
 /** @param forms - rows in the order that the decoder numbers them */
 export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   const table = new ProcedureTable()
   const supplies = new Map([...translationSupplies, ...timeSupplies, ...spanSupplies])
   const variants = handlerVariants(forms)
-  const codes = variants.map(variant => {
+  const codes = variants.map((variant) => {
     const b = new Builder(table, new Code())
     try {
       variant.form.body(b, new Operands(b, variant.form, new RecordBinding(b, variant)))
     } catch (cause) {
-      throw new Error(`form ${variant.form.text} (${variant.form.encoding}), variant ${variant.key}`, { cause })
+      throw new Error(`form ${variant.form.text} (${variant.form.encoding}), variant ${variant.key}`, {
+        cause,
+      })
     }
     return b.code
   })
 
   // Procedures, as far as anything calls them. Building a body may name further ones.
-  for (const root of [lookup, jumpSlow, guard, nextBlock, afterFault, ...Object.values(engineFunctions), ...exported, ...importedProcedures]) table.number(root)
+  for (const root of [
+    lookup,
+    jumpSlow,
+    guard,
+    nextBlock,
+    afterFault,
+    ...Object.values(engineFunctions),
+    ...exported,
+    ...importedProcedures,
+  ])
+    table.number(root)
   const supplied = (procedure: Procedure): Procedure => supplies.get(procedure) ?? procedure
   const procedureCodes = new Map<Procedure, Code>()
   for (let i = 0; i < table.list.length; i++) {
@@ -63,35 +87,52 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
 
   const module = new ModuleWriter()
   const functionOf = new Map<Procedure, number>()
-  const types = (list: readonly Type[]): number[] => list.map(type => wasmTypes[type]!)
-  const results = (procedure: Procedure): number[] => (procedure.result === Type.none ? [] : types([procedure.result]))
+  const types = (list: readonly Type[]): number[] => list.map((type) => wasmTypes[type]!)
+  const results = (procedure: Procedure): number[] =>
+    procedure.result === Type.none ? [] : types([procedure.result])
   // Imports get no state: there is one module instance per vCPU.
   for (const procedure of importedProcedures)
-    functionOf.set(procedure, module.importFunction('engine', procedure.name, types(procedure.parameters), results(procedure)))
-  const wrappers = importedProcedures.filter(procedure => procedure !== dropBlock)
+    functionOf.set(
+      procedure,
+      module.importFunction('engine', procedure.name, types(procedure.parameters), results(procedure)),
+    )
+  const wrappers = importedProcedures.filter((procedure) => procedure !== dropBlock)
   const importIndex = new Map(functionOf)
   for (const procedure of wrappers)
-    functionOf.set(procedure, module.declare([WasmType.i32, ...types(procedure.parameters)], results(procedure)))
-  const atomicIndex = module.declare([WasmType.i32, ...types(atomicCompareExchange.parameters)], results(atomicCompareExchange))
+    functionOf.set(
+      procedure,
+      module.declare([WasmType.i32, ...types(procedure.parameters)], results(procedure)),
+    )
+  const atomicIndex = module.declare(
+    [WasmType.i32, ...types(atomicCompareExchange.parameters)],
+    results(atomicCompareExchange),
+  )
   functionOf.set(atomicCompareExchange, atomicIndex)
   for (const procedure of procedureCodes.keys())
-    functionOf.set(procedure, module.declare([WasmType.i32, ...types(procedure.parameters)], results(procedure)))
+    functionOf.set(
+      procedure,
+      module.declare([WasmType.i32, ...types(procedure.parameters)], results(procedure)),
+    )
 
   const find = (procedure: Procedure): number => {
     const index = functionOf.get(supplied(procedure))
-    if (index === undefined) throw new Error(`procedure ${procedure.name} is external and this engine does not supply it`)
+    if (index === undefined)
+      throw new Error(`procedure ${procedure.name} is external and this engine does not supply it`)
     return index
   }
   const indices: FunctionIndices = {
-    procedure: number => find(table.list[number]!),
-    procedureMayFault: number => supplied(table.list[number]!).mayFault || table.list[number]!.mayFault,
-    engineFunction: name => find(engineFunctions[name]),
+    procedure: (number) => find(table.list[number]!),
+    procedureMayFault: (number) => supplied(table.list[number]!).mayFault || table.list[number]!.mayFault,
+    engineFunction: (name) => find(engineFunctions[name]),
   }
 
   for (const procedure of wrappers) {
     const w = new ByteWriter().u32(0)
     procedure.parameters.forEach((_, index) => w.u8(Wasm.localGet).u32(index + 1))
-    module.define(functionOf.get(procedure)!, w.u8(Wasm.call).u32(importIndex.get(procedure)!).u8(Wasm.end).view().slice())
+    module.define(
+      functionOf.get(procedure)!,
+      w.u8(Wasm.call).u32(importIndex.get(procedure)!).u8(Wasm.end).view().slice(),
+    )
   }
   module.define(atomicIndex, atomicBody())
   for (const [procedure, code] of procedureCodes) {
@@ -104,8 +145,12 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
 
   // Handlers: inlined ones first, so that their numbers are the cases of the main function.
   const handlers = new Uint16Array(forms.length * VARIANTS_PER_FORM)
-  const inlined = variants.map((variant, index) => ({ variant, code: codes[index]! })).filter(entry => entry.variant.inline)
-  const others = variants.map((variant, index) => ({ variant, code: codes[index]! })).filter(entry => !entry.variant.inline)
+  const inlined = variants
+    .map((variant, index) => ({ variant, code: codes[index]! }))
+    .filter((entry) => entry.variant.inline)
+  const others = variants
+    .map((variant, index) => ({ variant, code: codes[index]! }))
+    .filter((entry) => !entry.variant.inline)
   const handlerParameters = [WasmType.i32, WasmType.i32]
   let id: number = Handler.first
   const inlineCodes = inlined.map(({ variant, code }) => {
@@ -128,8 +173,13 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
     mainFunction(
       inlineCodes,
       {
-        nextBlock: find(nextBlock), afterFault: find(afterFault), jumpSlow: find(jumpSlow), lookup: find(lookup), guard: find(guard),
-        dropBlock: importIndex.get(dropBlock)!, handlerType: module.type(handlerParameters, [WasmType.i32]),
+        nextBlock: find(nextBlock),
+        afterFault: find(afterFault),
+        jumpSlow: find(jumpSlow),
+        lookup: find(lookup),
+        guard: find(guard),
+        dropBlock: importIndex.get(dropBlock)!,
+        handlerType: module.type(handlerParameters, [WasmType.i32]),
       },
       indices,
     ),
@@ -142,9 +192,12 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
 /** (state, host address, bytes, expected, replacement) -> found. Sizes 1, 2, 4, 8; naturally aligned. */
 function atomicBody(): Uint8Array {
   const w = new ByteWriter().u32(0)
-  const operands = (): ByteWriter => w.u8(Wasm.localGet).u32(1).u8(Wasm.localGet).u32(3).u8(Wasm.localGet).u32(4)
+  const operands = (): ByteWriter =>
+    w.u8(Wasm.localGet).u32(1).u8(Wasm.localGet).u32(3).u8(Wasm.localGet).u32(4)
   for (const [bytes, opcode, alignment] of [
-    [8, Wasm.i64AtomicRmwCmpxchg, 3], [4, Wasm.i64AtomicRmw32CmpxchgU, 2], [2, Wasm.i64AtomicRmw16CmpxchgU, 1],
+    [8, Wasm.i64AtomicRmwCmpxchg, 3],
+    [4, Wasm.i64AtomicRmw32CmpxchgU, 2],
+    [2, Wasm.i64AtomicRmw16CmpxchgU, 1],
   ] as const) {
     w.u8(Wasm.localGet).u32(2).u8(Wasm.i32Const).s32(bytes).u8(Wasm.i32Eq).u8(Wasm.if).u8(WasmType.empty)
     operands().u8(Wasm.prefixAtomic).u32(opcode).u32(alignment).u32(0).u8(Wasm.return).u8(Wasm.end)

@@ -1,5 +1,16 @@
 /** Operands of an instruction that is still a record: every register, displacement and immediate is a load from it. */
-import { Access, type Binding, type Builder, type Form, type OperandKind, segmentOffset, SegmentField, State, Type, type Value } from '@trapframe/x86'
+import {
+  Access,
+  type Binding,
+  type Builder,
+  type Form,
+  type OperandKind,
+  SegmentField,
+  State,
+  segmentOffset,
+  Type,
+  type Value,
+} from '@trapframe/x86'
 import { RecordField, registerFields } from '../engine/layout.ts'
 import { type HandlerVariant, Variant } from './variants.ts'
 
@@ -43,11 +54,13 @@ export class RecordBinding implements Binding {
 
   linearAddress(): Value {
     const effective = this.effectiveAddress()
-    return this.#key === Variant.memoryBase ? effective : this.#b.i64.add(effective, this.#recordSegmentBase())
+    return this.#key === Variant.memoryBase
+      ? effective
+      : this.#b.i64.add(effective, this.#recordSegmentBase())
   }
 
   immediate(index: number): Value {
-    const earlier = this.#form.operands.slice(0, index).some(kind => kind.startsWith('imm'))
+    const earlier = this.#form.operands.slice(0, index).some((kind) => kind.startsWith('imm'))
     if (earlier) return this.#b.hostLoad(Access.u16, this.#record(), RecordField.register2)
     return this.#b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
   }
@@ -61,7 +74,10 @@ export class RecordBinding implements Binding {
 
   target(): Value {
     const b = this.#b
-    return b.i64.add(b.stateLoad(Access.u64, State.ripPage), b.hostLoad(Access.u64, this.#record(), RecordField.immediate))
+    return b.i64.add(
+      b.stateLoad(Access.u64, State.ripPage),
+      b.hostLoad(Access.u64, this.#record(), RecordField.immediate),
+    )
   }
 
   #record(): Value {
@@ -75,20 +91,27 @@ export class RecordBinding implements Binding {
 
   #recordSegmentBase(): Value {
     const b = this.#b
-    const slot = b.i32.shl(b.i32.wrapI64(b.hostLoad(Access.u8, this.#record(), RecordField.segment)), b.const32(3))
+    const slot = b.i32.shl(
+      b.i32.wrapI64(b.hostLoad(Access.u8, this.#record(), RecordField.segment)),
+      b.const32(3),
+    )
     return b.stateLoad(Access.u64, 0, slot)
   }
 
   effectiveAddress(): Value {
     const b = this.#b
-    if (this.#form.operands.some(kind => kind.startsWith('moffs'))) return b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
+    if (this.#form.operands.some((kind) => kind.startsWith('moffs')))
+      return b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
     const displacement = b.i64.extendI32S(b.hostLoad(Access.i32, this.#record(), RecordField.displacement))
     const base = b.stateLoad(Access.u64, 0, this.#field16(RecordField.base))
     const simple = b.i64.add(base, displacement)
     if (this.#key === Variant.memoryBase) return simple
     const index = b.stateLoad(Access.u64, 0, this.#field16(RecordField.index))
     const scale = b.hostLoad(Access.u8, this.#record(), RecordField.scale)
-    const full = b.i64.add(simple, b.i64.shl(index, this.#key === Variant.memoryIndex ? scale : b.i64.and(scale, b.const64(3))))
+    const full = b.i64.add(
+      simple,
+      b.i64.shl(index, this.#key === Variant.memoryIndex ? scale : b.i64.and(scale, b.const64(3))),
+    )
     if (this.#key === Variant.memoryIndex) return full
     const short = b.i32.wrapI64(b.i64.and(scale, b.const64(0x80)))
     return b.select(short, b.i64.and(full, b.const64(0xffff_ffff)), full)

@@ -33,8 +33,8 @@ export interface HandlerVariant {
 
 /** Whether an operand of the form can be memory, and whether it can be a register. */
 export function memoryOperand(form: Form): { possible: boolean; always: boolean } {
-  const always = form.operands.some(kind => /^(m(\d|$)|moffs)/.test(kind))
-  const possible = always || form.operands.some(kind => kind.includes('/m') || kind.startsWith('r/m'))
+  const always = form.operands.some((kind) => /^(m(\d|$)|moffs)/.test(kind))
+  const possible = always || form.operands.some((kind) => kind.includes('/m') || kind.startsWith('r/m'))
   return { possible, always }
 }
 
@@ -52,7 +52,7 @@ export function handlerVariants(forms: readonly Form[]): HandlerVariant[] {
     if (!memory.always) add(Variant.register, hot)
     if (form.options.addressSized) add(Variant.address32)
     if (!memory.possible) return
-    const absolute = form.operands.some(kind => kind.startsWith('moffs'))
+    const absolute = form.operands.some((kind) => kind.startsWith('moffs'))
     if (hot && !absolute) {
       add(Variant.memoryBase, true)
       add(Variant.memoryIndex, true)

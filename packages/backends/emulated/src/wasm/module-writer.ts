@@ -22,18 +22,27 @@ export class ModuleWriter {
 
   type(parameters: readonly number[], results: readonly number[]): number {
     const key = `${parameters}:${results}`
-    const found = this.#types.findIndex(type => `${type.parameters}:${type.results}` === key)
+    const found = this.#types.findIndex((type) => `${type.parameters}:${type.results}` === key)
     return found >= 0 ? found : this.#types.push({ parameters, results }) - 1
   }
 
   /** Imports come before the first `declare`. Gives the function's index. */
-  importFunction(module: string, name: string, parameters: readonly number[], results: readonly number[]): number {
+  importFunction(
+    module: string,
+    name: string,
+    parameters: readonly number[],
+    results: readonly number[],
+  ): number {
     return this.#imports.push({ module, name, type: this.type(parameters, results) }) - 1
   }
 
   /** Reserves a function index; its body follows by `define`. */
   declare(parameters: readonly number[], results: readonly number[]): number {
-    return this.#imports.length + this.#functions.push({ type: this.type(parameters, results), body: undefined }) - 1
+    return (
+      this.#imports.length +
+      this.#functions.push({ type: this.type(parameters, results), body: undefined }) -
+      1
+    )
   }
 
   /** @param body - declaration of locals and code, `end` included */
@@ -65,31 +74,35 @@ export class ModuleWriter {
       out.bytes(content.view())
       return start
     }
-    section(1, w => {
+    section(1, (w) => {
       w.u32(this.#types.length)
-      for (const { parameters, results } of this.#types) w.u8(0x60).u32(parameters.length).bytes(parameters).u32(results.length).bytes(results)
+      for (const { parameters, results } of this.#types)
+        w.u8(0x60).u32(parameters.length).bytes(parameters).u32(results.length).bytes(results)
     })
     let flag = 0
-    const importsAt = section(2, w => {
-      w.u32(this.#imports.length + 1).name('engine').name('memory').u8(2)
+    const importsAt = section(2, (w) => {
+      w.u32(this.#imports.length + 1)
+        .name('engine')
+        .name('memory')
+        .u8(2)
       flag = w.length
       w.u8(1).u32(0).u32(65536)
       for (const { module, name, type } of this.#imports) w.name(module).name(name).u8(0).u32(type)
     })
-    section(3, w => {
+    section(3, (w) => {
       w.u32(this.#functions.length)
       for (const { type } of this.#functions) w.u32(type)
     })
-    section(4, w => w.u32(1).u8(WasmType.funcref).u8(0).u32(this.#elements.length))
-    section(7, w => {
+    section(4, (w) => w.u32(1).u8(WasmType.funcref).u8(0).u32(this.#elements.length))
+    section(7, (w) => {
       w.u32(this.#exports.length)
       for (const { name, index } of this.#exports) w.name(name).u8(0).u32(index)
     })
-    section(9, w => {
+    section(9, (w) => {
       w.u32(1).u32(0).u8(0x41).s32(0).u8(0x0b).u32(this.#elements.length)
       for (const index of this.#elements) w.u32(index)
     })
-    section(10, w => {
+    section(10, (w) => {
       w.u32(this.#functions.length)
       for (const { body } of this.#functions) w.sized(body!)
     })
