@@ -24,6 +24,7 @@ export {
   operandShapes,
   type RegisterClass,
 } from './isa/encoder.ts'
+export { disassemble, disassembleAll, type Disassembled, type DisassembleOptions, formatDecoded, registerName } from './isa/disassembler.ts'
 export { assemble, type Assembled, type AssembledElf, assembleElf, type AssembleOptions } from './assembler/assemble.ts'
 export { AssemblerError } from './assembler/error.ts'
 export type { Section } from './assembler/layout.ts'

@@ -33,6 +33,7 @@ const hex = (bytes: Uint8Array): string =>
 const icedNames: Readonly<Record<string, readonly string[]>> = {
   NOP: ['RESERVEDNOP', 'PREFETCHIT0', 'PREFETCHIT1', 'CLDEMOTE', 'RDSSPD', 'RDSSPQ'],
   FWAIT: ['WAIT'],
+  PREFETCH: ['PREFETCHW'],
   WBINVD: ['WBNOINVD'],
   RETFW: ['RETF'],
   RETFQ: ['RETF'],

@@ -1,7 +1,7 @@
 /** The decoder over a handful of rows: prefixes, sizes, addressing, immediates, failures. */
 import { describe, expect, test } from 'vitest'
 import { createDecoder, Decoded, DecodeFailure, Repeat } from '../src/isa/decoder.ts'
-import { type Form, form, type FormOptions } from '../src/isa/form.ts'
+import { type Form, type FormOptions, form } from '../src/isa/form.ts'
 
 const none = (): void => {}
 const row = (text: string, encoding: string, options?: FormOptions): Form =>

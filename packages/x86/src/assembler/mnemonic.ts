@@ -2,6 +2,7 @@
  * Names of instructions: which forms a mnemonic in a source text may mean. Forms have one name each; the manual's other
  * names for the same encoding (JZ for JE) and the usual names of assemblers are here, for assembler and disassembler.
  */
+import { encodingOf } from '../isa/encoding.ts'
 import type { Form } from '../isa/form.ts'
 
 const conditionGroups = [
@@ -90,6 +91,11 @@ export function meaningOf(forms: readonly Form[], mnemonic: string): Meaning | u
   const index = indexOf(forms)
   const direct = index.get(mnemonic)
   if (direct) return { forms: direct }
+  // PUSHW, LEAVEW: the 16-bit form of a name.
+  if (mnemonic.endsWith('W')) {
+    const narrow = index.get(mnemonic.slice(0, -1))?.filter((form) => encodingOf(form).explicitSize === 16)
+    if (narrow && narrow.length > 0) return { forms: narrow }
+  }
   const comparison = /^CMP(EQ|LT|LE|UNORD|NEQ|NLT|NLE|ORD)(PS|PD|SS|SD)$/.exec(mnemonic)
   const compared = comparison && index.get(`CMP${comparison[2]}`)
   if (compared) return { forms: compared, immediate: comparisons.indexOf(comparison[1]!) }

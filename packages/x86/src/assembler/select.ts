@@ -101,6 +101,15 @@ function* spellings(given: readonly ParsedOperand[], mnemonic: string): Generato
     } else if (given.length === 2 && one?.type === 'register' && one.number === 0) yield [given[1]!]
     return
   }
+  // MOV DS, EAX: the width of the register does not matter.
+  const first = given[0]
+  const toSegment = mnemonic === 'MOV' && first?.type === 'register' && first.class === 'segment'
+  if (toSegment || /^(LLDT|LTR|LMSW|VERR|VERW)$/.test(mnemonic))
+    yield given.map((operand, index) =>
+      operand.type === 'register' && operand.class === 'general' && index === given.length - 1
+        ? { ...operand, bits: 16 }
+        : operand,
+    )
   if (mnemonic === 'IMUL' && given.length === 2) yield [given[0]!, given[0]!, given[1]!]
   const last = given.at(-1)
   // The implicit XMM0 of BLENDVPS and SHA256RNDS2.
