@@ -14,6 +14,9 @@ import { noOperationForms } from '../families/no-operation.ts'
 import { shiftRotateForms } from '../families/shift-rotate.ts'
 import { stackForms } from '../families/stack.ts'
 import { stringInstructionForms } from '../families/string.ts'
+import { fpuArithmeticForms } from '../families/fpu-arithmetic.ts'
+import { fpuCompareForms } from '../families/fpu-compare.ts'
+import { fpuLoadStoreForms } from '../families/fpu-load-store.ts'
 import { fpuEnvironmentForms } from '../families/fpu-environment.ts'
 import { mmxForms } from '../families/mmx.ts'
 import { sseArithmeticForms } from '../families/sse-arithmetic.ts'
@@ -42,6 +45,9 @@ export const forms: readonly Form[] = [
   ...stringInstructionForms,
   ...flagControlForms,
   ...noOperationForms,
+  ...fpuArithmeticForms,
+  ...fpuCompareForms,
+  ...fpuLoadStoreForms,
   ...fpuEnvironmentForms,
   ...mmxForms,
   ...sseArithmeticForms,
