@@ -50,7 +50,9 @@ function unmappedAddress(random: Random): bigint {
 /** Chooses a way to address `target` and sets the registers for it. @param reserved - registers that must keep their values */
 export function addressOperand(random: Random, state: MachineImage, target: bigint, reserved: ReadonlySet<number>): MemoryOperand {
   const free = [...Array(16).keys()].filter(register => !reserved.has(register))
-  const segment = random.once(8) ? random.pick([FS, GS]) : undefined
+  let segment = random.once(8) ? random.pick([FS, GS]) : undefined
+  // CPUs check the effective address as well as the linear one for being canonical: both are, or both are not.
+  if (segment !== undefined && target >= 1n << 47n) segment = undefined
   const linear = BigInt.asUintN(64, target - (segment === FS ? FS_BASE : segment === GS ? GS_BASE : 0n))
   const override = segment === undefined ? {} : { segment }
   const narrow = random.once(8) && linear < 1n << 32n

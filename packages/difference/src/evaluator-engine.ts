@@ -13,17 +13,18 @@ import type { Case, Engine } from './engine.ts'
 import { stackOffset } from './fxsave-image.ts'
 import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector } from './machine-image.ts'
 import {
-  GDT,
+  GDT_BASE,
   GDT_LIMIT,
   handlerVector,
   hasErrorCode,
-  IDT,
+  IDT_BASE,
   MONITOR_RAM_BYTES,
   monitorMemory,
   PAGE_TABLES,
   physicalAddress,
   Selector,
-  TSS,
+  SYSTEM_BASE,
+  TSS_BASE,
   TSS_LIMIT,
 } from './monitor.ts'
 
@@ -54,11 +55,11 @@ function prepare(evaluator: Evaluator): Evaluator {
   quad(State.cr4, 0x5_06a0)
   quad(State.efer, 0xd01)
   quad(State.xcr0, 3)
-  quad(State.gdtrBase, GDT)
+  quad(State.gdtrBase, GDT_BASE)
   state.setUint32(State.gdtrLimit, GDT_LIMIT, true)
-  quad(State.idtrBase, IDT)
+  quad(State.idtrBase, IDT_BASE)
   state.setUint32(State.idtrLimit, 0xfff, true)
-  setSegment(state, Segment.tr, Selector.tss, BigInt(TSS), TSS_LIMIT, 0x8b)
+  setSegment(state, Segment.tr, Selector.tss, TSS_BASE, TSS_LIMIT, 0x8b)
   evaluator.controlsChanged()
   return evaluator
 }
@@ -130,7 +131,7 @@ function storeException(evaluator: Evaluator, end: MachineImage): void {
     end.vector = NoVector.unsupported
     return
   }
-  const frame = new DataView(ram.buffer, ram.byteOffset + Number(registerOf(state, 4)))
+  const frame = new DataView(ram.buffer, ram.byteOffset + Number(registerOf(state, 4) - SYSTEM_BASE))
   const first = hasErrorCode(vector) ? 8 : 0
   end.vector = vector
   end.errorCode = first ? frame.getInt32(0, true) : 0

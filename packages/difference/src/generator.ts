@@ -26,13 +26,20 @@ import { integerValue } from './values.ts'
 /** Tries before a form is given up as one that cannot be encoded. */
 const MAX_TRIES = 40
 
+export interface GeneratorOptions {
+  /** What MXCSR holds where instructions compute: see `StateUse`. Default `any`. */
+  readonly mxcsr?: 'sticky' | 'any'
+}
+
 export class CaseGenerator {
   readonly forms: readonly Form[]
+  readonly #options: GeneratorOptions
   readonly #decoder: Decoder
   readonly #decoded = new Decoded()
 
-  constructor(forms: readonly Form[]) {
+  constructor(forms: readonly Form[], options: GeneratorOptions = {}) {
     this.forms = forms
+    this.#options = options
     this.#decoder = createDecoder(forms)
   }
 
@@ -50,7 +57,7 @@ export class CaseGenerator {
 
   #tryCase(index: number, form: Form, random: Random, round: number): Case | undefined {
     try {
-      const made = generateCase(form, random, round)
+      const made = generateCase(form, random, round, this.#options.mxcsr ?? 'any')
       const { code } = made.start
       const length = this.#decoder.decode(code, 0, code.length, 64, this.#decoded)
       return length === code.length && this.#decoded.form === index ? made : undefined
@@ -68,15 +75,21 @@ function hash(text: string): number {
 }
 
 /** What parts of the state a form uses. */
-export function stateUse(form: Form): StateUse {
+function stateUse(form: Form, mxcsr: 'sticky' | 'any'): StateUse {
   const kinds = form.operands.join(' ')
   const x87 = /\bmm|ST\(/.test(kinds) || /^F(?!ENCE)|^XSAVE|^XRSTOR|^EMMS|MASKMOVQ/.test(form.mnemonic)
-  return { x87, vector: /xmm/.test(kinds) || /MXCSR|^FX|^XSAVE|^XRSTOR/.test(form.mnemonic), direction: form.options.string === true }
+  const manages = /MXCSR|^FX|^XSAVE|^XRSTOR/.test(form.mnemonic)
+  return {
+    x87,
+    vector: /xmm/.test(kinds) || manages,
+    direction: form.options.string === true,
+    mxcsr: manages ? 'any' : mxcsr,
+  }
 }
 
 /** One case. @param round - even: register operands where there is a choice, odd: memory */
-function generateCase(form: Form, random: Random, round: number): Case {
-  const start = randomState(random, stateUse(form))
+function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky' | 'any'): Case {
+  const start = randomState(random, stateUse(form, mxcsr))
   start.rip = CODE_BASE + 0x100n + BigInt(random.below(0xd00))
   const shapes = operandShapes(form)
   const encoding = encodingOf(form)
@@ -125,6 +138,7 @@ function generateCase(form: Form, random: Random, round: number): Case {
   return {
     start,
     label: form.text,
+    form,
     ...(ignoredMemory ? { ignoredMemory } : {}),
     ...(form.options.undefinedFlags ? { undefinedFlags: form.options.undefinedFlags } : {}),
   }

@@ -1,10 +1,13 @@
 /**
  * What cases run under on an emulated CPU: page tables, descriptor tables and handlers that stand for an operating
- * system. User code has the map of machine-image.ts; every exception arrives at a HLT of its own in ring 0.
+ * system. User code has the map of machine-image.ts; every exception arrives at a HLT of its own in ring 0. The
+ * system lies in the upper half of the address space, at SYSTEM_BASE, so that the lower half holds what it holds in a
+ * process of the host: nothing else.
  *
  * Guest-physical memory, all of it supervisor memory but the last four pages:
  *
- *     1000  PML4     2000  PDPT     3000  PD     4000  PT of 0 to 2 MiB     5000  PT of CODE and WINDOW
+ *     1000  PML4     2000  PDPT and 3000  PD of the lower half     5000  PT of CODE and WINDOW
+ *     6000  PDPT and 7000  PD of the upper half     4000  PT of SYSTEM_BASE
  *     8000  GDT      9000  IDT      A000  TSS    B000  handlers             D000  ring-0 stack (one page)
  *    10000  CODE    11000  WINDOW (three pages)
  */
@@ -15,11 +18,18 @@ const PDPT = 0x2000
 const PD = 0x3000
 const PT_LOW = 0x4000
 const PT_USER = 0x5000
-export const GDT = 0x8000
-export const IDT = 0x9000
-export const TSS = 0xa000
-const HANDLERS = 0xb000
-const STACK_TOP = 0xe000
+const PDPT_HIGH = 0x6000
+const PD_HIGH = 0x7000
+/** Linear address of guest-physical address 0, for the system alone. */
+export const SYSTEM_BASE = 0xffff_9000_0000_0000n
+const GDT = 0x8000
+const IDT = 0x9000
+const TSS = 0xa000
+export const GDT_BASE: bigint = SYSTEM_BASE + BigInt(GDT)
+export const IDT_BASE: bigint = SYSTEM_BASE + BigInt(IDT)
+export const TSS_BASE: bigint = SYSTEM_BASE + BigInt(TSS)
+const HANDLERS: bigint = SYSTEM_BASE + 0xb000n
+const STACK_TOP: bigint = SYSTEM_BASE + 0xe000n
 const CODE = 0x1_0000
 const WINDOW = 0x1_1000
 const HLT = 0xf4
@@ -40,8 +50,8 @@ export function physicalAddress(linear: bigint): number {
 
 /** The vector whose handler ends at `rip` (behind its HLT) or starts there, or undefined. */
 export function handlerVector(rip: bigint): number | undefined {
-  const offset = Number(rip) - HANDLERS
-  return offset >= 0 && offset < 32 * 16 ? offset >> 4 : undefined
+  const offset = rip - HANDLERS
+  return offset >= 0n && offset < 512n ? Number(offset >> 4n) : undefined
 }
 
 /** Vectors that push an error code. */
@@ -64,7 +74,9 @@ export function monitorMemory(): Uint8Array {
 
   quad(PML4, BigInt(PDPT) | present | writable | user | used)
   quad(PDPT, BigInt(PD) | present | writable | user | used)
-  quad(PD, BigInt(PT_LOW) | present | writable | used)
+  quad(PML4 + 8 * indexOf(SYSTEM_BASE, 4), BigInt(PDPT_HIGH) | present | writable | used)
+  quad(PDPT_HIGH + 8 * indexOf(SYSTEM_BASE, 3), BigInt(PD_HIGH) | present | writable | used)
+  quad(PD_HIGH + 8 * indexOf(SYSTEM_BASE, 2), BigInt(PT_LOW) | present | writable | used)
   quad(PD + 8 * indexOf(CODE_BASE, 2), BigInt(PT_USER) | present | writable | user | used)
   for (let page = 0; page < 16; page++) quad(PT_LOW + 8 * page, BigInt(page << 12) | present | writable | used)
   const map = (linear: bigint, physical: number, flags: bigint): void =>
@@ -79,14 +91,24 @@ export function monitorMemory(): Uint8Array {
   quad(GDT + 0x18, 0x00cf_9300_0000_ffffn)
   quad(GDT + (Selector.userStack & ~7), 0x00cf_f300_0000_ffffn)
   quad(GDT + (Selector.userCode & ~7), 0x00af_fb00_0000_ffffn)
-  quad(GDT + Selector.tss, 0x0000_8b00_0000_0000n | (BigInt(TSS) << 16n) | BigInt(TSS_LIMIT))
+  const part = (value: bigint, low: bigint, bits: number): bigint => BigInt.asUintN(bits, value >> low)
+  quad(
+    GDT + Selector.tss,
+    0x8b00_0000_0000n | (part(TSS_BASE, 0n, 24) << 16n) | (part(TSS_BASE, 24n, 8) << 56n) | BigInt(TSS_LIMIT),
+  )
+  quad(GDT + Selector.tss + 8, TSS_BASE >> 32n)
   for (let vector = 0; vector < 32; vector++) {
-    const handler = HANDLERS + 16 * vector
-    bytes[handler] = HLT
+    const handler = HANDLERS + BigInt(16 * vector)
+    bytes[Number(handler - SYSTEM_BASE)] = HLT
     const dpl = vector === 3 || vector === 4 ? 3n : 0n
-    quad(IDT + 16 * vector, BigInt(handler) | (BigInt(Selector.kernelCode) << 16n) | ((0x8en | (dpl << 5n)) << 40n))
+    const attributes = 0x8en | (dpl << 5n)
+    quad(
+      IDT + 16 * vector,
+      part(handler, 0n, 16) | (BigInt(Selector.kernelCode) << 16n) | (attributes << 40n) | (part(handler, 16n, 16) << 48n),
+    )
+    quad(IDT + 16 * vector + 8, handler >> 32n)
   }
-  quad(TSS + 4, BigInt(STACK_TOP))
+  quad(TSS + 4, STACK_TOP)
   bytes.fill(INT3, CODE, CODE + 0x1000)
   return bytes
 }

@@ -229,6 +229,8 @@ write:
   sub r13, rax
   jne write
 next:
+  push 0x202                    ; rt_sigreturn leaves NT and ID as they are here
+  popfq
   mov dword ptr [rip + started], 1
   mov r12, r14
   mov r13d, RECORD_BYTES

@@ -285,14 +285,6 @@ function bitOffset(form: Form, random: Random, state: MachineImage): Special {
     reserved: new Set(),
     options: {},
     target: () => (random.once(8) ? undefined : WINDOW_MIDDLE - 160n + BigInt(random.below(320))),
-    finish: (given, target) => {
-      const offset = given[1]
-      const memory = given[0]
-      if (target === undefined || typeof memory !== 'object' || typeof offset !== 'number') return undefined
-      // The offset register is part of the address: the bit lies anywhere, and only far enough that it faults.
-      if (offset === memory.base || offset === memory.index) state.setGpr(offset, state.gpr(offset))
-      return undefined
-    },
   }
 }
 
@@ -341,8 +333,12 @@ function extendedState(form: Form, random: Random, state: MachineImage): Special
       for (let at = 0n; at < 64n; at += 8n) write(state, header + at, 0n, 8)
       if (restores) {
         write(state, header, BigInt(random.below(4)), 8)
-        if (random.once(8)) write(state, header + 8n * BigInt(random.below(3)), integerValue(random, 64), 8)
-        return loadable(random, state, target, 24)
+        // Bits that no CPU has, and reserved bytes.
+        if (random.once(8)) write(state, header, 1n << 62n, 8)
+        else if (random.once(8)) write(state, header + 8n * BigInt(1 + random.below(2)), integerValue(random, 64), 8)
+        // Whether MXCSR is checked when the SSE component is absent differs between vendors.
+        write(state, target + 24n, BigInt(random.u32() & 0xffff), 4)
+        return undefined
       }
       // Which components are in their initial state is for the CPU to find out.
       return [...pointersOfImage(target), [header, 1]]

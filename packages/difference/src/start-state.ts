@@ -11,6 +11,10 @@ export interface StateUse {
   readonly vector: boolean
   /** DF may be set. */
   readonly direction: boolean
+  /**
+   * `sticky`: MXCSR says round to nearest, no flushing, all masked, all flags set already. `any`: anything.
+   */
+  readonly mxcsr: 'sticky' | 'any'
 }
 
 export function randomState(random: Random, use: StateUse): MachineImage {
@@ -29,7 +33,8 @@ export function randomState(random: Random, use: StateUse): MachineImage {
   if (use.x87) randomX87(random, image)
   if (use.vector) {
     for (let register = 0; register < 16; register++) randomLanes(random, view, Fxsave.xmm + 16 * register)
-    if (random.once(2)) {
+    if (use.mxcsr === 'sticky') view.setUint32(Fxsave.mxcsr, 0x1fbf, true)
+    else if (random.once(2)) {
       // Rounding, flush to zero, denormals are zeros, sticky flags; now and then an exception is not masked.
       let mxcsr = 0x1f80 | (random.below(4) << 13) | random.below(64)
       if (random.once(4)) mxcsr |= 0x8000
