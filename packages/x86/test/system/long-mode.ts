@@ -1,4 +1,5 @@
 /** A small long-mode machine in the evaluator, for tests of system semantics. */
+import { writeArithmeticFlags } from '../../src/evaluator/arithmetic-flags.ts'
 import { createEvaluator, type Evaluator, type EvaluatorCpuidEntry } from '../../src/evaluator/evaluator.ts'
 import { Segment, SegmentField, segmentOffset, State } from '../../src/state-layout.ts'
 
@@ -61,6 +62,7 @@ export function longMode(cpuid: readonly EvaluatorCpuidEntry[] = []): LongMode {
   setU64(State.cr4, 0x6a0)
   setU64(State.efer, 0xd01)
   setU64(State.rflags, 2)
+  writeArithmeticFlags(state, 0)
   const descriptors = [0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_fb00_0000_ffffn, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn]
   descriptors.forEach((descriptor, index) => memory.setBigUint64(Place.gdt + 8 * index, descriptor, true))
   memory.setBigUint64(Place.gdt + Selector.tss, 0x0000_8900_7000_0067n, true)
