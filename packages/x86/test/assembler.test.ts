@@ -162,6 +162,17 @@ describe('directives', () => {
     expect(sections.map(({ name }) => name)).toEqual(['.text', '.data', '.bss'])
   })
 
+  test('default: repetition and macros', () => {
+    expect(hex('.set i, 0\n.rept 3\n.byte i\n.set i, i + 1\n.endr')).toBe('00 01 02')
+    expect(hex('.macro gate number, type=0x8e\n.byte \\number, \\type\n.endm\ngate 1\ngate 2, 0xef')).toBe(
+      '01 8e 02 ef',
+    )
+    expect(hex('.macro spin\nl\\@: jmp l\\@\n.endm\nspin\nspin')).toBe('eb fe eb fe')
+    expect(() => assemble('.rept 2\nnop')).toThrow(/\.endr is missing/)
+    expect(() => assemble('.macro m a\nnop\n.endm\nm')).toThrow(/parameter a is missing/)
+    expect(() => assemble('.macro m\nm\n.endm\nm')).toThrow(/nest too deep/)
+  })
+
   test('behaviour: comments', () => {
     expect(hex('nop ; one\n# two\nret # three; four\n.ascii "#;" ; five')).toBe('90 c3 23 3b')
   })

@@ -35,6 +35,7 @@ const icedNames: Readonly<Record<string, readonly string[]>> = {
   FWAIT: ['WAIT'],
   PREFETCH: ['PREFETCHW'],
   WBINVD: ['WBNOINVD'],
+  VMMCALL: ['VMGEXIT'],
   RETFW: ['RETF'],
   RETFQ: ['RETF'],
   JRCXZ: ['JECXZ'],

@@ -12,7 +12,7 @@
  * .text .rodata .data .bss .section name, "awx". A size keyword (`dword ptr`) is needed where no operand tells. A bare
  * label is its address; `[rip + label]` is relative, `[label]` absolute. `.org` is an offset in the section.
  *
- * No macros, no relocations, no code of 16 or 32 bits.
+ * .rept and .macro are in macro.ts. No relocations, no code of 16 or 32 bits.
  */
 
 import type { Form } from '../isa/form.ts'

@@ -7,6 +7,7 @@ import { Segment } from '../state-layout.ts'
 import { AssemblerError } from './error.ts'
 import { type Expression, parseExpression, SyntaxProblem } from './expression.ts'
 import { Cursor, tokenize } from './lexer.ts'
+import { expandMacros } from './macro.ts'
 import { waiting } from './mnemonic.ts'
 import { type ParsedOperand, parseOperand } from './operand.ts'
 import { type Instruction, resolve } from './select.ts'
@@ -78,8 +79,7 @@ const repeats: Readonly<Record<string, 'rep' | 'repne'>> = {
 export function parse(source: string, forms: readonly Form[]): Statement[] {
   const statements: Statement[] = []
   const names = new LabelNames()
-  source.split('\n').forEach((raw, index) => {
-    const line = index + 1
+  for (const { line, text: raw } of expandMacros(source)) {
     const text = raw.trim()
     const tokens = tokenize(raw)
     if (typeof tokens === 'number')
@@ -92,7 +92,7 @@ export function parse(source: string, forms: readonly Form[]): Statement[] {
       if (error instanceof SyntaxProblem) throw new AssemblerError(line, text, error.message)
       throw error
     }
-  })
+  }
   return statements
 }
 
