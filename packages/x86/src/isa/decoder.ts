@@ -48,7 +48,7 @@ export class Decoded {
   memory = 0
   /**
    * Register number of each operand, also of those that the form names (AL is 0, DX 2, FS 4); -1 where the operand is
-   * not a register. 8-bit registers 16 to 19 are AH, CH, DH, BH.
+   * not a register. 8-bit registers 16 to 19 are AH, CH, DH, BH. Stale, like immediates, where the form has none.
    */
   readonly registers: Int8Array = new Int8Array(4)
   /** General register, or -1. */
