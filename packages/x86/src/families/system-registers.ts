@@ -172,7 +172,7 @@ export const systemRegisterForms: readonly Form[] = [
   ...wordForms('STR', '0F 00 /1', storeWord(selector(Segment.tr))),
   form('CPUID', '0F A2', b => {
     b.call(cpuid)
-  }, { user: true }),
+  }),
   form('RDMSR', '0F 32', rdmsr),
   form('WRMSR', '0F 30', wrmsr, ends),
   form('RDTSC', '0F 31', rdtsc),

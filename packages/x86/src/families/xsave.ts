@@ -8,6 +8,7 @@ import { Access, Type } from '../ir/op.ts'
 import { procedure } from '../ir/procedure.ts'
 import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
 import { State, Vector } from '../state-layout.ts'
+import { CpuidEntry, cpuidRegister } from '../system/cpuid.ts'
 import { forEachStackRegister, initialiseFpu, setControlWord, updateErrorSummary } from './fpu-environment.ts'
 import { requireFpu, sse, updateFpuAvailability } from './fpu-guard.ts'
 
@@ -267,7 +268,9 @@ const xsetbv: Body = b => {
   const notRing0 = b.i32.ne(b.stateLoad(Access.i32, State.cpl), b.const32(0))
   const bits = (mask: number): Value => b.i64.and(value, b.const64(mask))
   const badIndex = b.i64.ne(register32(b, RCX), b.const64(0))
-  const unknown = b.i64.ne(b.i64.and(value, b.const64(~SUPPORTED)), b.const64(0))
+  // Components that CPUID announces, of those that are here.
+  const announced = b.i64.and(b.i64.extendI32U(cpuidRegister(b, 0xd, 0, CpuidEntry.eax)), b.const64(SUPPORTED))
+  const unknown = b.i64.ne(b.i64.or(value, announced), announced)
   const noX87 = b.i64.eqz(bits(X87))
   const avxAlone = b.i64.eq(bits(SSE | AVX), b.const64(AVX))
   const bad = b.i32.or(b.i32.or(b.i32.or(notRing0, badIndex), b.i32.or(unknown, noX87)), avxAlone)
