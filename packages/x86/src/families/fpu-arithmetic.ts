@@ -7,10 +7,10 @@ import { type Procedure, procedure } from '../ir/procedure.ts'
 import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
 import { State } from '../state-layout.ts'
 import { stackTop } from './fpu-environment.ts'
-import { commit, CONDITION_CODES, fpu, isFilled, physical, push, raiseStack, readRegister, signExponentAt, significandAt, unmaskedOf, BEFORE, finish } from './fpu-stack.ts'
-import { add, divide, multiply, remainder, squareRoot } from './softfloat80-arithmetic.ts'
+import { commit, fpu, isFilled, physical, push, raiseStack, readRegister, signExponentAt, significandAt, finish } from './fpu-stack.ts'
+import { add, C2, divide, multiply, remainder, squareRoot } from './softfloat80-arithmetic.ts'
 import { extractExponent, extractSignificand, fromF32, fromF64, fromInteger, roundToInteger, scale } from './softfloat80-convert.ts'
-import { INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, SIGN, signExponentOf, X87 } from './softfloat80.ts'
+import { BEFORE, INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, SIGN, signExponentOf, X87, unmaskedOf } from './softfloat80.ts'
 
 const { i32, i64 } = Type
 
@@ -39,7 +39,7 @@ function unlessEmpty(b: Builder, filled: Value, compute: () => Value): Value {
 /** (destination, x, y: physical registers, pops, condition codes) */
 const onRegisters = (name: Name): Procedure =>
   procedure(`fpu${name}`, { parameters: [i32, i32, i32, i32, i32] }, (b, destination, x, y, pops, defined) => {
-    const result = unlessEmpty(b, b.i32.and!(isFilled(b, x), isFilled(b, y)), () =>
+    const result = unlessEmpty(b, b.i32.and(isFilled(b, x), isFilled(b, y)), () =>
       computations[name](b, significandAt(b, x), signExponentAt(b, x), significandAt(b, y), signExponentAt(b, y)))
     b.call(commit, destination, result, pops, defined)
   })
@@ -120,7 +120,7 @@ const changeSign = procedure('fpuChangeSign', { parameters: [i64, i64] }, (b, fl
   const top = stackTop(b)
   const result = unlessEmpty(b, isFilled(b, top), () => {
     const significand = b.call(readRegister, top)
-    b.stateStore(Access.u64, State.f80Exponent, b.i64.and!(b.i64.xor!(signExponentOf(b), flipped), kept))
+    b.stateStore(Access.u64, State.f80Exponent, b.i64.and(b.i64.xor(signExponentOf(b), flipped), kept))
     return significand
   })
   b.call(commit, top, result, b.const32(0), b.const32(X87.c1))
@@ -129,8 +129,9 @@ const changeSign = procedure('fpuChangeSign', { parameters: [i64, i64] }, (b, fl
 /** FXTRACT: the exponent takes the place of ST(0), the significand is pushed. */
 const extract = procedure('fpuExtract', {}, b => {
   const top = stackTop(b)
-  b.if(isFilled(b, physical(b, b.const32(-1))), () => {
-    raiseStack(b, true)
+  const empty = b.i32.eqz(isFilled(b, top))
+  b.if(b.i32.or(empty, isFilled(b, physical(b, b.const32(-1)))), () => {
+    b.if(empty, () => raiseStack(b, false), () => raiseStack(b, true))
     b.if(unmaskedOf(b, BEFORE), () => {
       b.call(finish, b.const32(X87.c1))
       b.return()
@@ -140,12 +141,11 @@ const extract = procedure('fpuExtract', {}, b => {
     b.call(push, b.const64(INDEFINITE_SIGNIFICAND))
     b.return()
   })
-  const filled = isFilled(b, top)
   const x = significandAt(b, top)
   const xe = signExponentAt(b, top)
-  const exponent = unlessEmpty(b, filled, () => b.call(extractExponent, x, xe))
+  const exponent = b.call(extractExponent, x, xe)
   const exponentExponent = signExponentOf(b)
-  const significand = unlessEmpty(b, filled, () => b.call(extractSignificand, x, xe))
+  const significand = b.call(extractSignificand, x, xe)
   const significandExponent = signExponentOf(b)
   b.if(unmaskedOf(b, BEFORE), () => {
     b.call(finish, b.const32(X87.c1))
@@ -174,8 +174,8 @@ export const fpuArithmeticForms: readonly Form[] = [
   form('FXTRACT', 'D9 F4', fpu(b => {
     b.call(extract)
   }), fpuOptions),
-  form('FPREM1', 'D9 F5', onTop('NearestRemainder', CONDITION_CODES), fpuOptions),
-  form('FPREM', 'D9 F8', onTop('Remainder', CONDITION_CODES), fpuOptions),
+  form('FPREM1', 'D9 F5', onTop('NearestRemainder', X87.c1 | C2), fpuOptions),
+  form('FPREM', 'D9 F8', onTop('Remainder', X87.c1 | C2), fpuOptions),
   form('FSQRT', 'D9 FA', unary(squareRoot), fpuOptions),
   form('FRNDINT', 'D9 FC', unary(roundToInteger), fpuOptions),
   form('FSCALE', 'D9 FD', onTop('Scale', X87.c1), fpuOptions),

@@ -8,21 +8,21 @@ import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
 import { ARITHMETIC_FLAGS, State } from '../state-layout.ts'
 import { memoryOperand } from './fpu-arithmetic.ts'
 import { stackTop } from './fpu-environment.ts'
-import { BEFORE, CONDITION_CODES, finish, fpu, isFilled, physical, popAndFinish, raiseStack, signExponentAt, significandAt } from './fpu-stack.ts'
+import { CONDITION_CODES, finish, fpu, isFilled, physical, popAndFinish, raiseStack, signExponentAt, significandAt } from './fpu-stack.ts'
 import { classify, compare, Compared } from './softfloat80-convert.ts'
-import { signExponentOf, X87 } from './softfloat80.ts'
+import { BEFORE, signExponentOf, X87 } from './softfloat80.ts'
 
 const { i32, i64 } = Type
 
 /** Adds a value that is not known yet to what goes to the status word. */
 function raiseCodes(b: Builder, codes: Value): void {
-  b.stateStore(Access.i32, State.f80Raised, b.i32.or!(b.stateLoad(Access.i32, State.f80Raised), codes))
+  b.stateStore(Access.i32, State.f80Raised, b.i32.or(b.stateLoad(Access.i32, State.f80Raised), codes))
 }
 
 /** Compares ST(0) with y. (y, y, filled: y is no empty register, quiet) -> condition codes */
 const compareTop = procedure('fpuCompareTop', { parameters: [i64, i64, i32, i32], result: i32 }, (b, y, ye, filled, quiet) => {
   const top = stackTop(b)
-  b.if(b.i32.eqz!(b.i32.and!(isFilled(b, top), filled)), () => {
+  b.if(b.i32.eqz(b.i32.and(isFilled(b, top), filled)), () => {
     raiseStack(b, false)
     b.return(b.const32(Compared.unordered))
   })
@@ -50,13 +50,13 @@ const memory = (kind: keyof typeof memoryOperand, pops: number): Body =>
 const toFlags = (quiet: boolean, pops: number): Body =>
   fpu((b, o) => {
     const codes = withRegister(b, o.number(1), quiet)
-    b.flagsSet(ARITHMETIC_FLAGS, b.i32.shrU!(codes, b.const32(8)))
+    b.flagsSet(ARITHMETIC_FLAGS, b.i32.shrU(codes, b.const32(8)))
     b.call(popAndFinish, b.const32(BEFORE), b.const32(pops), b.const32(X87.c1))
   })
 const test = fpu(b => toStatus(b, b.call(compareTop, b.const64(0), b.const64(0), b.const32(1), b.const32(0)), 0))
 const examine = fpu(b => {
   const top = stackTop(b)
-  raiseCodes(b, b.call(classify, significandAt(b, top), signExponentAt(b, top), b.i32.eqz!(isFilled(b, top))))
+  raiseCodes(b, b.call(classify, significandAt(b, top), signExponentAt(b, top), b.i32.eqz(isFilled(b, top))))
   b.call(finish, b.const32(CONDITION_CODES))
 })
 

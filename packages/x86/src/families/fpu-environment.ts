@@ -190,6 +190,7 @@ function free(b: Builder, i: Value): void {
   const bit = b.i32.shl(b.const32(1), number)
   const others = b.i32.xor(bit, b.const32(-1))
   b.stateStore(Access.i32, State.ftw, b.i32.and(b.stateLoad(Access.i32, State.ftw), others))
+  b.stateStore(Access.i32, State.fsw, b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(~FSW_C1)))
 }
 
 const fpu: FormOptions = { feature: 'fpu', user: true }

@@ -7,11 +7,11 @@ import { type Procedure, procedure } from '../ir/procedure.ts'
 import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { State } from '../state-layout.ts'
-import { BEFORE, commit, exchange, fpu, isFilled, physical, popAndFinish, push, raiseStack, readRegister, unmaskedOf } from './fpu-stack.ts'
+import { commit, exchange, fpu, isFilled, physical, popAndFinish, push, raiseStack, readRegister } from './fpu-stack.ts'
 import { stackTop } from './fpu-environment.ts'
 import { fromBcd, toBcdHigh, toBcdLow } from './softfloat80-decimal.ts'
 import { constants, constantSignificand, fromF32, fromF64, fromInteger, quieten, toF32, toF64, toInteger } from './softfloat80-convert.ts'
-import { INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, signExponentOf, X87 } from './softfloat80.ts'
+import { BEFORE, INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, signExponentOf, X87, unmaskedOf } from './softfloat80.ts'
 
 const { i32, i64 } = Type
 const accessOf = { 16: Access.u16, 32: Access.u32, 64: Access.u64 } as const
@@ -33,7 +33,7 @@ const loadInteger = (bits: 16 | 32 | 64): Body =>
 const load80 = fpu((b, o) => {
   const address = o.address()
   const significand = b.guestLoad(Access.u64, address)
-  b.stateStore(Access.u64, State.f80Exponent, b.guestLoad(Access.u16, b.i64.add!(address, b.const64(8))))
+  b.stateStore(Access.u64, State.f80Exponent, b.guestLoad(Access.u16, b.i64.add(address, b.const64(8))))
   pushValue(b, significand)
 })
 const loadRegister = fpu((b, o) => pushValue(b, b.call(readRegister, physical(b, o.number(0)))))
@@ -52,7 +52,7 @@ const NO_STORE: number = BEFORE | X87.overflow | X87.underflow
 const converted = (name: string, empty: bigint, convert: (b: Builder, significand: Value, signExponent: Value) => Value): Procedure =>
   procedure(name, { result: i64 }, b => {
     const top = stackTop(b)
-    b.if(b.i32.eqz!(isFilled(b, top)), () => {
+    b.if(b.i32.eqz(isFilled(b, top)), () => {
       raiseStack(b, false)
       b.return(b.const64(empty))
     })
@@ -66,7 +66,7 @@ const topToInteger = (bits: 16 | 32 | 64, truncate: boolean): Procedure =>
     b.call(toInteger, x, xe, b.const64(bits), b.const32(truncate ? 1 : 0)))
 
 function storeAndPop(b: Builder, pops: number, store: () => void): void {
-  b.if(b.i32.eqz!(unmaskedOf(b, NO_STORE)), store)
+  b.if(b.i32.eqz(unmaskedOf(b, NO_STORE)), store)
   b.call(popAndFinish, b.const32(NO_STORE), b.const32(pops), b.const32(X87.c1))
 }
 const store = (from: Procedure, bits: 16 | 32 | 64, pops: number): Body =>
@@ -79,7 +79,7 @@ const store80 = fpu((b, o) => {
   const signExponent = signExponentOf(b)
   storeAndPop(b, 1, () => {
     const address = o.address()
-    b.guestStore(Access.u16, b.i64.add!(address, b.const64(8)), signExponent)
+    b.guestStore(Access.u16, b.i64.add(address, b.const64(8)), signExponent)
     b.guestStore(Access.u64, address, significand)
   })
 })
@@ -92,36 +92,36 @@ const storeRegister = (pops: number): Body =>
 const loadDecimal = fpu((b, o) => {
   const address = o.address()
   const low = b.guestLoad(Access.u64, address)
-  const high = b.guestLoad(Access.u16, b.i64.add!(address, b.const64(8)))
+  const high = b.guestLoad(Access.u16, b.i64.add(address, b.const64(8)))
   pushValue(b, b.call(fromBcd, low, high))
 })
 /** FBSTP. The packed decimal indefinite is all ones above C0000000000000. */
 const decimalInteger = converted('fpuTopToDecimal', 1n << 63n, (b, x, xe) => b.call(toInteger, x, xe, b.const64(64), b.const32(0)))
 const storeDecimal = fpu((b, o) => {
   const value = b.call(decimalInteger)
-  const negative = b.i64.shrU!(signExponentOfTop(b), b.const64(15))
-  const magnitude = b.select(b.i64.ltS!(value, b.const64(0)), b.i64.sub!(b.const64(0), value), value)
-  const tooLarge = b.i64.gtU!(magnitude, b.const64(10n ** 18n - 1n))
+  const negative = b.i64.shrU(signExponentOfTop(b), b.const64(15))
+  const magnitude = b.select(b.i64.ltS(value, b.const64(0)), b.i64.sub(b.const64(0), value), value)
+  const tooLarge = b.i64.gtU(magnitude, b.const64(10n ** 18n - 1n))
   b.if(tooLarge, () => {
-    const stack = b.i32.and!(b.stateLoad(Access.i32, State.f80Raised), b.const32(X87.stack))
-    b.stateStore(Access.i32, State.f80Raised, b.i32.or!(stack, b.const32(X87.invalid)))
+    const stack = b.i32.and(b.stateLoad(Access.i32, State.f80Raised), b.const32(X87.stack))
+    b.stateStore(Access.i32, State.f80Raised, b.i32.or(stack, b.const32(X87.invalid)))
   })
   const low = b.select(tooLarge, b.const64(0xc000_0000_0000_0000n), b.call(toBcdLow, magnitude))
-  const high = b.select(tooLarge, b.const64(0xffff), b.i64.or!(b.call(toBcdHigh, magnitude), b.i64.shl!(negative, b.const64(15))))
+  const high = b.select(tooLarge, b.const64(0xffff), b.i64.or(b.call(toBcdHigh, magnitude), b.i64.shl(negative, b.const64(15))))
   storeAndPop(b, 1, () => {
     const address = o.address()
-    b.guestStore(Access.u16, b.i64.add!(address, b.const64(8)), high)
+    b.guestStore(Access.u16, b.i64.add(address, b.const64(8)), high)
     b.guestStore(Access.u64, address, low)
   })
 })
 function signExponentOfTop(b: Builder): Value {
-  return b.stateLoad(Access.u16, State.x87 + 8, b.i32.shl!(stackTop(b), b.const32(4)))
+  return b.stateLoad(Access.u16, State.x87 + 8, b.i32.shl(stackTop(b), b.const32(4)))
 }
 
 /** FCMOVcc: ST(i) to ST(0). Empty registers underflow whatever the condition says. */
 const conditionalMove = procedure('fpuConditionalMove', { parameters: [i32, i32] }, (b, number, condition) => {
   const top = stackTop(b)
-  const filled = b.i32.and!(isFilled(b, top), isFilled(b, number))
+  const filled = b.i32.and(isFilled(b, top), isFilled(b, number))
   const significand = b.local(i64, b.const64(INDEFINITE_SIGNIFICAND))
   const signExponent = b.local(i64, b.const64(INDEFINITE_EXPONENT))
   b.if(filled, () => {
@@ -129,7 +129,8 @@ const conditionalMove = procedure('fpuConditionalMove', { parameters: [i32, i32]
     b.set(signExponent, signExponentOf(b))
   }, () => raiseStack(b, false))
   b.stateStore(Access.u64, State.f80Exponent, b.get(signExponent))
-  b.call(commit, top, b.get(significand), b.const32(0), b.const32(X87.c1))
+  // C1 is cleared by an underflow only.
+  b.call(commit, top, b.get(significand), b.const32(0), b.select(filled, b.const32(0), b.const32(X87.c1)))
 })
 const moveIf = (condition: number): Body =>
   fpu((b, o: Operands) => {

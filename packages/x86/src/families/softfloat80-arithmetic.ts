@@ -7,9 +7,11 @@ import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
 import { State } from '../state-layout.ts'
 import {
+  BEFORE,
   BIAS,
   droppedBits,
   exponentOf,
+  forgetDenormal,
   give,
   giveIndefinite,
   INTEGER_BIT,
@@ -18,11 +20,13 @@ import {
   nanOf,
   raise,
   raiseDenormal,
+  raiseInvalid,
   round,
   roundingControl,
   shiftRightHigh,
   shiftRightLow,
   SIGN,
+  unmaskedOf,
   X87,
 } from './softfloat80.ts'
 
@@ -31,12 +35,12 @@ const binary = { parameters: [i64, i64, i64, i64], result: i64 } as const
 
 /** Leaves with a NaN if an operand is one or is unsupported. */
 function nanFirst(b: Builder, xSignificand: Value, xExponent: Value, ySignificand: Value, yExponent: Value): void {
-  const odd = b.i32.or!(isNanOrUnsupported(b, xSignificand, xExponent), isNanOrUnsupported(b, ySignificand, yExponent))
+  const odd = b.i32.or(isNanOrUnsupported(b, xSignificand, xExponent), isNanOrUnsupported(b, ySignificand, yExponent))
   b.if(odd, () => b.return(b.call(nanOf, xSignificand, xExponent, ySignificand, yExponent)))
 }
 
 function invalid(b: Builder): void {
-  raise(b, X87.invalid)
+  raiseInvalid(b)
   giveIndefinite(b)
 }
 
@@ -59,7 +63,7 @@ export const add: Procedure = procedure('f80Add', { parameters: [i64, i64, i64, 
   const differ = w.ne(xSign, ySign)
   const xInfinite = w.eq(xExponent, MAX_EXPONENT)
   const yInfinite = w.eq(yExponent, MAX_EXPONENT)
-  b.if(b.i32.and!(b.i32.and!(xInfinite, yInfinite), differ), () => invalid(b))
+  b.if(b.i32.and(b.i32.and(xInfinite, yInfinite), differ), () => invalid(b))
   raiseDenormal(b, [x, xe], [y, ye])
   b.if(xInfinite, () => give(b, x, xe))
   b.if(yInfinite, () => give(b, y, w.or(ySign, MAX_EXPONENT)))
@@ -69,7 +73,7 @@ export const add: Procedure = procedure('f80Add', { parameters: [i64, i64, i64, 
   // The operand of larger magnitude is `large`.
   const xScale = w.select(w.isZero(xExponent), 1n, xExponent)
   const yScale = w.select(w.isZero(yExponent), 1n, yExponent)
-  const swap = b.i32.or!(w.ltU(xScale, yScale), b.i32.and!(w.eq(xScale, yScale), w.ltU(x, y)))
+  const swap = b.i32.or(w.ltU(xScale, yScale), b.i32.and(w.eq(xScale, yScale), w.ltU(x, y)))
   const large = w.select(swap, y, x)
   const small = w.select(swap, x, y)
   const sign = w.select(swap, ySign, xSign)
@@ -120,9 +124,9 @@ export const multiply: Procedure = procedure('f80Multiply', binary, (b, x, xe, y
   const w = int64(b)
   nanFirst(b, x, xe, y, ye)
   const sign = w.and(w.xor(xe, ye), SIGN)
-  const anyInfinite = b.i32.or!(w.eq(exponentOf(b, xe), MAX_EXPONENT), w.eq(exponentOf(b, ye), MAX_EXPONENT))
-  const anyZero = b.i32.or!(w.isZero(x), w.isZero(y))
-  b.if(b.i32.and!(anyInfinite, anyZero), () => invalid(b))
+  const anyInfinite = b.i32.or(w.eq(exponentOf(b, xe), MAX_EXPONENT), w.eq(exponentOf(b, ye), MAX_EXPONENT))
+  const anyZero = b.i32.or(w.isZero(x), w.isZero(y))
+  b.if(b.i32.and(anyInfinite, anyZero), () => invalid(b))
   raiseDenormal(b, [x, xe], [y, ye])
   b.if(anyInfinite, () => give(b, w.of(INTEGER_BIT), w.or(sign, MAX_EXPONENT)))
   b.if(anyZero, () => give(b, w.of(0n), sign))
@@ -147,10 +151,10 @@ const divideWide = procedure('divideWide', { parameters: [i64, i64, i64], result
   b.loop(again => {
     const overflow = w.ltS(b.get(remainder), 0n)
     const shifted = w.or(w.shl(b.get(remainder), 1n), w.shr(b.get(quotient), 63n))
-    const fits = b.i32.or!(overflow, w.geU(shifted, divisor))
+    const fits = b.i32.or(overflow, w.geU(shifted, divisor))
     b.set(remainder, w.select(fits, w.sub(shifted, divisor), shifted))
     b.set(quotient, w.or(w.shl(b.get(quotient), 1n), w.fromBool(fits)))
-    b.set(count, b.i32.sub!(b.get(count), b.const32(1)))
+    b.set(count, b.i32.sub(b.get(count), b.const32(1)))
     b.brIf(b.get(count), again)
   })
   b.stateStore(Access.u64, State.f80Exponent, b.get(remainder))
@@ -172,11 +176,14 @@ export const divide: Procedure = procedure('f80Divide', binary, (b, x, xe, y, ye
   const yInfinite = w.eq(exponentOf(b, ye), MAX_EXPONENT)
   const xZero = w.isZero(x)
   const yZero = w.isZero(y)
-  b.if(b.i32.or!(b.i32.and!(xInfinite, yInfinite), b.i32.and!(xZero, yZero)), () => invalid(b))
-  b.if(b.i32.and!(yZero, b.i32.eqz!(xInfinite)), () => raise(b, X87.zeroDivide))
-  raiseDenormal(b, [x, xe], [y, ye])
-  b.if(b.i32.or!(xInfinite, yZero), () => give(b, w.of(INTEGER_BIT), w.or(sign, MAX_EXPONENT)))
-  b.if(b.i32.or!(yInfinite, xZero), () => give(b, w.of(0n), sign))
+  b.if(b.i32.or(b.i32.and(xInfinite, yInfinite), b.i32.and(xZero, yZero)), () => invalid(b))
+  // Division by zero takes precedence over a denormal dividend.
+  b.if(yZero, () => {
+    forgetDenormal(b)
+    b.if(b.i32.eqz(xInfinite), () => raise(b, X87.zeroDivide))
+  }, () => raiseDenormal(b, [x, xe], [y, ye]))
+  b.if(b.i32.or(xInfinite, yZero), () => give(b, w.of(INTEGER_BIT), w.or(sign, MAX_EXPONENT)))
+  b.if(b.i32.or(yInfinite, xZero), () => give(b, w.of(0n), sign))
   const left = normalise(b, x, xe)
   const right = normalise(b, y, ye)
   const below = w.ltU(left.significand, right.significand)
@@ -203,15 +210,15 @@ const rootWide = procedure('rootWide', { parameters: [i64, i64], result: i64 }, 
     b.set(radicandLow, w.shl(b.get(radicandLow), 2n))
     const trialHigh = w.shr(b.get(root), 62n)
     const trialLow = w.or(w.shl(b.get(root), 2n), 1n)
-    const fits = b.i32.or!(w.gtU(nextHigh, trialHigh), b.i32.and!(w.eq(nextHigh, trialHigh), w.geU(nextLow, trialLow)))
+    const fits = b.i32.or(w.gtU(nextHigh, trialHigh), b.i32.and(w.eq(nextHigh, trialHigh), w.geU(nextLow, trialLow)))
     const borrow = w.fromBool(w.ltU(nextLow, trialLow))
     b.set(restHigh, w.select(fits, w.sub(w.sub(nextHigh, trialHigh), borrow), nextHigh))
     b.set(restLow, w.select(fits, w.sub(nextLow, trialLow), nextLow))
     b.set(root, w.or(w.shl(b.get(root), 1n), w.fromBool(fits)))
-    b.set(count, b.i32.sub!(b.get(count), b.const32(1)))
+    b.set(count, b.i32.sub(b.get(count), b.const32(1)))
     b.brIf(b.get(count), again)
   })
-  const above = b.i32.or!(w.ne(b.get(restHigh), 0n), w.gtU(b.get(restLow), b.get(root)))
+  const above = b.i32.or(w.ne(b.get(restHigh), 0n), w.gtU(b.get(restLow), b.get(root)))
   const zeroRest = w.isZero(w.or(b.get(restHigh), b.get(restLow)))
   b.stateStore(Access.u64, State.f80Exponent, w.select(zeroRest, 0n, w.select(above, 2n, 1n)))
   b.return(b.get(root))
@@ -228,29 +235,37 @@ export const squareRoot: Procedure = procedure('f80SquareRoot', { parameters: [i
   const { significand, exponent } = normalise(b, x, xe)
   // BIAS is odd: an odd exponent is an even power of two.
   const even = w.and(exponent, 1n)
-  const root = b.call(rootWide, w.shr(significand, even), w.select(b.i32.wrapI64!(even), w.shl(significand, 63n), 0n))
+  const root = b.call(rootWide, w.shr(significand, even), w.select(b.i32.wrapI64(even), w.shl(significand, 63n), 0n))
   const rest = b.stateLoad(Access.u64, State.f80Exponent)
   const low = fractionOf(b, w.isZero(rest), w.eq(rest, 2n), b.const32(0))
-  const half = b.i64.shrS!(w.sub(exponent, BIAS), b.const64(1))
+  const half = b.i64.shrS(w.sub(exponent, BIAS), b.const64(1))
   b.return(b.call(round, w.of(0n), w.add(half, BIAS), root, low, droppedBits(b), w.of(MAX_EXPONENT)))
 })
 
-/** Condition codes of FPREM, FPREM1 in `State.f80Raised`. */
 const C0 = 0x100
 const C1 = 0x200
 export const C2 = 0x400
 const C3 = 0x4000
 
+/** C0 to C3 are what this instruction raises: those of the status word are cleared. */
+function defineConditionCodes(b: Builder): void {
+  const others = b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(~(C0 | C1 | C2 | C3)))
+  b.stateStore(Access.i32, State.fsw, others)
+}
+
 /**
  * FPREM (nearest = 0: quotient towards zero) and FPREM1 (nearest = 1). Three bits of the quotient go to C0, C3, C1; C2
- * tells that the exponents were 64 or more apart and only part of the reduction was done. (x, x, y, y, nearest)
+ * tells that the exponents were 64 or more apart and only part of the reduction was done. The status word loses its
+ * condition codes unless the operation is invalid. (x, x, y, y, nearest)
  */
 export const remainder: Procedure = procedure('f80Remainder', { parameters: [i64, i64, i64, i64, i32], result: i64 }, (b, x, xe, y, ye, nearest) => {
   const w = int64(b)
   nanFirst(b, x, xe, y, ye)
-  b.if(b.i32.or!(w.eq(exponentOf(b, xe), MAX_EXPONENT), w.isZero(y)), () => invalid(b))
+  b.if(b.i32.or(w.eq(exponentOf(b, xe), MAX_EXPONENT), w.isZero(y)), () => invalid(b))
   raiseDenormal(b, [x, xe], [y, ye])
-  b.if(b.i32.or!(w.isZero(x), w.eq(exponentOf(b, ye), MAX_EXPONENT)), () => {
+  b.if(unmaskedOf(b, BEFORE), () => give(b, x, xe))
+  defineConditionCodes(b)
+  b.if(b.i32.or(w.isZero(x), w.eq(exponentOf(b, ye), MAX_EXPONENT)), () => {
     const { significand, exponent } = normalise(b, x, xe)
     b.if(w.isZero(x), () => give(b, x, xe))
     b.return(b.call(round, w.and(xe, SIGN), exponent, significand, w.of(0n), w.of(0n), w.of(MAX_EXPONENT)))
@@ -269,7 +284,7 @@ export const remainder: Procedure = procedure('f80Remainder', { parameters: [i64
     const stepsLeft = b.local(i64, steps)
     const overflow = b.local(i32, b.const32(0))
     b.loop(again => {
-      const fits = b.i32.or!(b.get(overflow), w.geU(b.get(rest), right.significand))
+      const fits = b.i32.or(b.get(overflow), w.geU(b.get(rest), right.significand))
       b.set(rest, w.select(fits, w.sub(b.get(rest), right.significand), b.get(rest)))
       b.set(quotient, w.or(w.shl(b.get(quotient), 1n), w.fromBool(fits)))
       b.if(w.ne(b.get(stepsLeft), 0n), () => {
@@ -286,26 +301,26 @@ export const remainder: Procedure = procedure('f80Remainder', { parameters: [i64
     })
   })
   const whole = w.leS(distance, 63n)
-  b.if(b.i32.and!(nearest, whole), () => {
+  b.if(b.i32.and(nearest, whole), () => {
     // Is x more than half of y? Then the quotient is one more and the remainder changes its sign.
     b.if(w.geS(distance, 0n), () => {
       const other = w.sub(right.significand, b.get(rest))
-      const tie = b.i32.and!(w.eq(b.get(rest), other), b.i32.wrapI64!(w.and(b.get(quotient), 1n)))
-      b.if(b.i32.or!(w.gtU(b.get(rest), other), tie), () => {
+      const tie = b.i32.and(w.eq(b.get(rest), other), b.i32.wrapI64(w.and(b.get(quotient), 1n)))
+      b.if(b.i32.or(w.gtU(b.get(rest), other), tie), () => {
         b.set(rest, other)
         b.set(sign, w.xor(b.get(sign), SIGN))
         b.set(quotient, w.add(b.get(quotient), 1n))
       })
     }, () =>
-      b.if(b.i32.and!(w.eq(distance, -1n), w.gtU(b.get(rest), right.significand)), () => {
+      b.if(b.i32.and(w.eq(distance, -1n), w.gtU(b.get(rest), right.significand)), () => {
         b.set(rest, w.sub(w.shl(right.significand, 1n), b.get(rest)))
         b.set(sign, w.xor(b.get(sign), SIGN))
         b.set(quotient, w.of(1n))
       }))
   })
-  b.if(b.i32.wrapI64!(w.and(b.get(quotient), 4n)), () => raise(b, C0))
-  b.if(b.i32.wrapI64!(w.and(b.get(quotient), 2n)), () => raise(b, C3))
-  b.if(b.i32.wrapI64!(w.and(b.get(quotient), 1n)), () => raise(b, C1))
+  b.if(b.i32.wrapI64(w.and(b.get(quotient), 4n)), () => raise(b, C0))
+  b.if(b.i32.wrapI64(w.and(b.get(quotient), 2n)), () => raise(b, C3))
+  b.if(b.i32.wrapI64(w.and(b.get(quotient), 1n)), () => raise(b, C1))
   b.if(w.isZero(b.get(rest)), () => give(b, w.of(0n), w.and(xe, SIGN)))
   const count = w.clz(b.get(rest))
   const normal = w.shl(b.get(rest), count)

@@ -8,6 +8,7 @@ import { type Procedure, procedure } from '../ir/procedure.ts'
 import {
   BIAS,
   exponentOf,
+  forgetDenormal,
   give,
   giveIndefinite,
   INTEGER_BIT,
@@ -129,14 +130,14 @@ export const toInteger: Procedure = procedure('f80ToInteger', { parameters: [i64
   }
   const exponent = exponentOf(b, xe)
   const negative = w.and(xe, SIGN)
-  b.if(b.i32.or!(isNanOrUnsupported(b, x, xe), w.gtU(exponent, BIAS + 63n)), invalid)
+  b.if(b.i32.or(isNanOrUnsupported(b, x, xe), w.gtU(exponent, BIAS + 63n)), invalid)
   const magnitude = b.local(i64, x)
   const rest = b.local(i64, w.of(0n))
   const up = b.local(i32, b.const32(0))
   b.if(w.ltU(exponent, BIAS + 63n), () => {
     const { whole, fraction } = splitInteger(b, x, exponent)
     b.set(rest, fraction)
-    b.set(up, b.i32.and!(b.call(roundsUp, negative, fraction, w.and(whole, 1n)), b.i32.eqz!(truncate)))
+    b.set(up, b.i32.and(b.call(roundsUp, negative, fraction, w.and(whole, 1n)), b.i32.eqz(truncate)))
     b.set(magnitude, w.add(whole, w.fromBool(b.get(up))))
   })
   const most = w.select(w.ne(negative, 0n), indefinite, w.sub(indefinite, 1n))
@@ -154,7 +155,7 @@ export const roundToInteger: Procedure = procedure('f80RoundToInteger', { parame
   const w = int64(b)
   b.if(isNanOrUnsupported(b, x, xe), () => b.return(b.call(nanOf, x, xe, x, xe)))
   const exponent = exponentOf(b, xe)
-  b.if(b.i32.or!(w.geU(exponent, BIAS + 63n), w.isZero(x)), () => give(b, x, xe))
+  b.if(b.i32.or(w.geU(exponent, BIAS + 63n), w.isZero(x)), () => give(b, x, xe))
   raiseDenormal(b, [x, xe])
   const { whole, fraction } = splitInteger(b, x, exponent)
   const sign = w.and(xe, SIGN)
@@ -175,7 +176,8 @@ export const Compared = { greater: 0, less: 0x100, equal: 0x4000, unordered: 0x4
 /** Compares; NaNs raise #I, quiet ones only without `quiet`. (x, x, y, y, quiet) -> condition codes */
 export const compare: Procedure = procedure('f80Compare', { parameters: [i64, i64, i64, i64, i32], result: i32 }, (b, x, xe, y, ye, quiet) => {
   const w = int64(b)
-  b.if(b.i32.or!(isNanOrUnsupported(b, x, xe), isNanOrUnsupported(b, y, ye)), () => {
+  b.if(b.i32.or(isNanOrUnsupported(b, x, xe), isNanOrUnsupported(b, y, ye)), () => {
+    forgetDenormal(b)
     b.if(quiet, () => {
       b.call(nanOf, x, xe, y, ye)
     }, () => raise(b, X87.invalid))
@@ -194,15 +196,15 @@ export const compare: Procedure = procedure('f80Compare', { parameters: [i64, i6
   const xScale = scale(xe)
   const yScale = scale(ye)
   const same = w.eq(xScale, yScale)
-  b.if(b.i32.and!(same, w.eq(x, y)), () => b.return(b.const32(Compared.equal)))
-  const smaller = b.i32.or!(w.ltU(xScale, yScale), b.i32.and!(same, w.ltU(x, y)))
-  ordered(b.i32.xor!(smaller, w.ne(xNegative, 0n)))
+  b.if(b.i32.and(same, w.eq(x, y)), () => b.return(b.const32(Compared.equal)))
+  const smaller = b.i32.or(w.ltU(xScale, yScale), b.i32.and(same, w.ltU(x, y)))
+  ordered(b.i32.xor(smaller, w.ne(xNegative, 0n)))
 })
 
 /** FSCALE: x times 2 to the power of y, which is truncated. */
 export const scale: Procedure = procedure('f80Scale', { parameters: [i64, i64, i64, i64], result: i64 }, (b, x, xe, y, ye) => {
   const w = int64(b)
-  const odd = b.i32.or!(isNanOrUnsupported(b, x, xe), isNanOrUnsupported(b, y, ye))
+  const odd = b.i32.or(isNanOrUnsupported(b, x, xe), isNanOrUnsupported(b, y, ye))
   b.if(odd, () => b.return(b.call(nanOf, x, xe, y, ye)))
   const sign = w.and(xe, SIGN)
   const exponent = exponentOf(b, xe)
@@ -219,7 +221,7 @@ export const scale: Procedure = procedure('f80Scale', { parameters: [i64, i64, i
     b.if(down, () => give(b, w.of(0n), sign), () => give(b, w.of(INTEGER_BIT), w.or(sign, MAX_EXPONENT)))
   })
   raiseDenormal(b, [x, xe], [y, ye])
-  b.if(b.i32.or!(infinite, zero), () => give(b, x, xe))
+  b.if(b.i32.or(infinite, zero), () => give(b, x, xe))
   // Anything from 2^16 on takes every number out of range.
   const far = w.geU(yExponent, BIAS + 16n)
   const near = b.call(shiftRightHigh, y, w.sub(BIAS + 63n, yExponent))
@@ -248,7 +250,7 @@ export const extractExponent: Procedure = procedure('f80ExtractExponent', { para
 export const extractSignificand: Procedure = procedure('f80ExtractSignificand', { parameters: [i64, i64], result: i64 }, (b, x, xe) => {
   const w = int64(b)
   b.if(isNanOrUnsupported(b, x, xe), () => b.return(b.call(nanOf, x, xe, x, xe)))
-  b.if(b.i32.or!(w.isZero(x), w.eq(exponentOf(b, xe), MAX_EXPONENT)), () => give(b, x, xe))
+  b.if(b.i32.or(w.isZero(x), w.eq(exponentOf(b, xe), MAX_EXPONENT)), () => give(b, x, xe))
   give(b, w.shl(x, w.clz(x)), w.or(w.and(xe, SIGN), BIAS))
 })
 
@@ -258,7 +260,7 @@ const Class = { unsupported: 0, nan: 0x100, normal: 0x400, infinity: 0x500, zero
 export const classify: Procedure = procedure('f80Classify', { parameters: [i64, i64, i32], result: i32 }, (b, x, xe, empty) => {
   const w = int64(b)
   const sign = b.select(w.ne(w.and(xe, SIGN), 0n), b.const32(X87.c1), b.const32(0))
-  const of = (known: number): void => b.return(b.i32.or!(b.const32(known), sign))
+  const of = (known: number): void => b.return(b.i32.or(b.const32(known), sign))
   b.if(empty, () => of(Class.empty))
   const exponent = exponentOf(b, xe)
   b.if(w.isZero(exponent), () => b.if(w.isZero(x), () => of(Class.zero), () => of(Class.denormal)))

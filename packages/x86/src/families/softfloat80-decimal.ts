@@ -17,7 +17,7 @@ export const fromBcd: Procedure = procedure('f80FromBcd', { parameters: [i64, i6
   b.loop(again => {
     b.set(value, w.add(w.mul(b.get(value), 10n), w.shr(b.get(digits), 60n)))
     b.set(digits, w.shl(b.get(digits), 4n))
-    b.set(count, b.i32.sub!(b.get(count), b.const32(1)))
+    b.set(count, b.i32.sub(b.get(count), b.const32(1)))
     b.brIf(b.get(count), again)
   })
   const significand = b.call(fromInteger, b.get(value))
@@ -32,10 +32,10 @@ export const toBcdLow: Procedure = procedure('toBcdLow', { parameters: [i64], re
   const digits = b.local(i64, w.of(0n))
   const count = b.local(i32, b.const32(16))
   b.loop(again => {
-    const digit = b.i64.remU!(b.get(rest), w.of(10n))
-    b.set(digits, b.i64.rotr!(w.or(b.get(digits), digit), w.of(4n)))
-    b.set(rest, b.i64.divU!(b.get(rest), w.of(10n)))
-    b.set(count, b.i32.sub!(b.get(count), b.const32(1)))
+    const digit = b.i64.remU(b.get(rest), w.of(10n))
+    b.set(digits, b.i64.rotr(w.or(b.get(digits), digit), w.of(4n)))
+    b.set(rest, b.i64.divU(b.get(rest), w.of(10n)))
+    b.set(count, b.i32.sub(b.get(count), b.const32(1)))
     b.brIf(b.get(count), again)
   })
   b.return(b.get(digits))
@@ -44,6 +44,6 @@ export const toBcdLow: Procedure = procedure('toBcdLow', { parameters: [i64], re
 /** Digits 16 and 17 of a number below 10^18. */
 export const toBcdHigh: Procedure = procedure('toBcdHigh', { parameters: [i64], result: i64 }, (b, magnitude) => {
   const w = int64(b)
-  const top = b.i64.divU!(magnitude, w.of(10n ** 16n))
-  b.return(w.or(w.shl(b.i64.divU!(top, w.of(10n)), 4n), b.i64.remU!(top, w.of(10n))))
+  const top = b.i64.divU(magnitude, w.of(10n ** 16n))
+  b.return(w.or(w.shl(b.i64.divU(top, w.of(10n)), 4n), b.i64.remU(top, w.of(10n))))
 })

@@ -33,7 +33,26 @@ const WRAP = 24576n
 
 /** Adds to the exceptions of this instruction. */
 export function raise(b: Builder, bits: number): void {
-  b.stateStore(Access.i32, State.f80Raised, b.i32.or!(b.stateLoad(Access.i32, State.f80Raised), b.const32(bits)))
+  b.stateStore(Access.i32, State.f80Raised, b.i32.or(b.stateLoad(Access.i32, State.f80Raised), b.const32(bits)))
+}
+
+/** Exceptions whose unmasked response leaves operands alone. */
+export const BEFORE: number = X87.invalid | X87.denormal | X87.zeroDivide
+
+/** Gathered exceptions of `mask` whose response is not masked, i32. */
+export function unmaskedOf(b: Builder, mask: number): Value {
+  const raised = b.i32.and(b.stateLoad(Access.i32, State.f80Raised), b.const32(mask))
+  return b.i32.and(raised, b.i32.xor(b.stateLoad(Access.i32, State.fcw), b.const32(-1)))
+}
+
+/** Raises #I, which takes precedence over the #D that an operand may have raised. */
+export function raiseInvalid(b: Builder): void {
+  forgetDenormal(b)
+  raise(b, X87.invalid)
+}
+export function forgetDenormal(b: Builder): void {
+  const others = b.i32.and(b.stateLoad(Access.i32, State.f80Raised), b.const32(~X87.denormal))
+  b.stateStore(Access.i32, State.f80Raised, others)
 }
 
 /** Leaves a procedure with a value. */
@@ -60,15 +79,15 @@ export function exponentOf(b: Builder, signExponent: Value): Value {
 export function isNanOrUnsupported(b: Builder, significand: Value, signExponent: Value): Value {
   const w = int64(b)
   const exponent = exponentOf(b, signExponent)
-  const unsupported = b.i32.and!(w.ne(exponent, 0n), w.geS(significand, 0n))
-  const nan = b.i32.and!(w.eq(exponent, MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
-  return b.i32.or!(unsupported, nan)
+  const unsupported = b.i32.and(w.ne(exponent, 0n), w.geS(significand, 0n))
+  const nan = b.i32.and(w.eq(exponent, MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
+  return b.i32.or(unsupported, nan)
 }
 
 /** A denormal or pseudo-denormal: exponent 0, but not zero. i32 */
 export function isDenormal(b: Builder, significand: Value, signExponent: Value): Value {
   const w = int64(b)
-  return b.i32.and!(w.isZero(exponentOf(b, signExponent)), w.ne(significand, 0n))
+  return b.i32.and(w.isZero(exponentOf(b, signExponent)), w.ne(significand, 0n))
 }
 
 /** RC, 0 to 3: nearest, down, up, towards zero. i64 */
@@ -92,11 +111,11 @@ export const roundsUp: Procedure = procedure('f80RoundsUp', { parameters: [i64, 
   const w = int64(b)
   const rc = roundingControl(b)
   b.if(w.isZero(rc), () => {
-    const tie = b.i32.and!(w.eq(fraction, INTEGER_BIT), w.ne(odd, 0n))
-    b.return(b.i32.or!(w.gtU(fraction, INTEGER_BIT), tie))
+    const tie = b.i32.and(w.eq(fraction, INTEGER_BIT), w.ne(odd, 0n))
+    b.return(b.i32.or(w.gtU(fraction, INTEGER_BIT), tie))
   })
   const towards = w.select(w.ne(sign, 0n), 1n, 2n)
-  b.return(b.i32.and!(w.eq(rc, towards), w.ne(fraction, 0n)))
+  b.return(b.i32.and(w.eq(rc, towards), w.ne(fraction, 0n)))
 })
 
 /** A 128-bit value shifted right by `count` (>= 0); what falls off is or'ed into the lowest bit. High half of the result. */
@@ -146,14 +165,19 @@ export const round: Procedure = procedure(
     b.if(w.leS(b.get(exponent), 0n), () => {
       const kept = keptNow()
       // Rounded with an unbounded exponent, would it become the smallest normal number?
-      const carries = b.i32.and!(up(kept, fractionNow()), w.isZero(w.add(kept, unit)))
-      b.set(tiny, b.i32.eqz!(b.i32.and!(w.isZero(b.get(exponent)), carries)))
-      b.if(b.i32.and!(b.i32.and!(b.get(tiny), forRegister), unmasked(X87.underflow)), () => {
+      const carries = b.i32.and(up(kept, fractionNow()), w.isZero(w.add(kept, unit)))
+      b.set(tiny, b.i32.eqz(b.i32.and(w.isZero(b.get(exponent)), carries)))
+      b.if(b.i32.and(b.i32.and(b.get(tiny), forRegister), unmasked(X87.underflow)), () => {
         raise(b, X87.underflow)
+        // FSCALE can be further out than the exponent is moved: then the result is zero (or infinity).
+        b.if(w.leS(b.get(exponent), -WRAP), () => {
+          raise(b, X87.precision)
+          give(b, w.of(0n), sign)
+        })
         b.set(exponent, w.add(b.get(exponent), WRAP))
         b.set(tiny, b.const32(0))
       }, () => {
-        b.if(b.i32.and!(b.get(tiny), unmasked(X87.underflow)), () => raise(b, X87.underflow))
+        b.if(b.i32.and(b.get(tiny), unmasked(X87.underflow)), () => raise(b, X87.underflow))
         const count = w.sub(1n, b.get(exponent))
         b.set(low, b.call(shiftRightLow, b.get(high), b.get(low), count))
         b.set(high, b.call(shiftRightHigh, b.get(high), count))
@@ -180,10 +204,12 @@ export const round: Procedure = procedure(
     const infinite = b.local(i32, roundedUp)
     b.if(w.geS(b.get(exponent), limit), () => {
       raise(b, X87.overflow)
-      b.if(b.i32.and!(forRegister, unmasked(X87.overflow)), () => b.set(exponent, w.sub(b.get(exponent), WRAP)), () => {
+      const near = b.i32.and(forRegister, w.ltS(b.get(exponent), WRAP + MAX_EXPONENT))
+      b.if(b.i32.and(near, unmasked(X87.overflow)), () => b.set(exponent, w.sub(b.get(exponent), WRAP)), () => {
         raise(b, X87.precision)
         const rc = roundingControl(b)
-        b.set(infinite, b.i32.or!(w.isZero(rc), w.eq(rc, w.select(w.ne(sign, 0n), 1n, 2n))))
+        const away = b.i32.or(w.isZero(rc), w.eq(rc, w.select(w.ne(sign, 0n), 1n, 2n)))
+        b.set(infinite, b.i32.or(away, b.i32.and(forRegister, unmasked(X87.overflow))))
         b.set(exponent, w.select(b.get(infinite), limit, w.sub(limit, 1n)))
         b.set(kept, w.select(b.get(infinite), INTEGER_BIT, w.sub(0n, unit)))
       })
@@ -199,27 +225,28 @@ export const round: Procedure = procedure(
  */
 export const nanOf: Procedure = procedure('f80Nan', { parameters: [i64, i64, i64, i64], result: i64 }, (b, xSignificand, xExponent, ySignificand, yExponent) => {
   const w = int64(b)
+  forgetDenormal(b)
   const unsupported = (significand: Value, exponent: Value): Value =>
-    b.i32.and!(w.ne(w.and(exponent, MAX_EXPONENT), 0n), w.geS(significand, 0n))
-  b.if(b.i32.or!(unsupported(xSignificand, xExponent), unsupported(ySignificand, yExponent)), () => {
+    b.i32.and(w.ne(w.and(exponent, MAX_EXPONENT), 0n), w.geS(significand, 0n))
+  b.if(b.i32.or(unsupported(xSignificand, xExponent), unsupported(ySignificand, yExponent)), () => {
     raise(b, X87.invalid)
     giveIndefinite(b)
   })
   const isNan = (significand: Value, exponent: Value): Value =>
-    b.i32.and!(w.eq(w.and(exponent, MAX_EXPONENT), MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
-  const signals = (nan: Value, significand: Value): Value => b.i32.and!(nan, w.isZero(w.and(significand, QUIET_BIT)))
+    b.i32.and(w.eq(w.and(exponent, MAX_EXPONENT), MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
+  const signals = (nan: Value, significand: Value): Value => b.i32.and(nan, w.isZero(w.and(significand, QUIET_BIT)))
   const xNan = isNan(xSignificand, xExponent)
   const yNan = isNan(ySignificand, yExponent)
   const xSignals = signals(xNan, xSignificand)
   const ySignals = signals(yNan, ySignificand)
-  b.if(b.i32.or!(xSignals, ySignals), () => raise(b, X87.invalid))
+  b.if(b.i32.or(xSignals, ySignals), () => raise(b, X87.invalid))
   const x = w.or(xSignificand, QUIET_BIT)
   const y = w.or(ySignificand, QUIET_BIT)
   const giveX = (): void => give(b, x, xExponent)
   const giveY = (): void => give(b, y, yExponent)
-  b.if(b.i32.eqz!(yNan), giveX)
-  b.if(b.i32.eqz!(xNan), giveY)
-  b.if(b.i32.ne!(xSignals, ySignals), () => b.if(xSignals, giveY, giveX))
+  b.if(b.i32.eqz(yNan), giveX)
+  b.if(b.i32.eqz(xNan), giveY)
+  b.if(b.i32.ne(xSignals, ySignals), () => b.if(xSignals, giveY, giveX))
   b.if(w.gtU(x, y), giveX)
   b.if(w.gtU(y, x), giveY)
   b.if(w.ltU(xExponent, yExponent), giveX)
@@ -228,6 +255,6 @@ export const nanOf: Procedure = procedure('f80Nan', { parameters: [i64, i64, i64
 
 /** Raises the denormal exception if one of two operands is denormal. */
 export function raiseDenormal(b: Builder, ...operands: readonly (readonly [significand: Value, signExponent: Value])[]): void {
-  const any = operands.map(([significand, signExponent]) => isDenormal(b, significand, signExponent)).reduce((x, y) => b.i32.or!(x, y))
+  const any = operands.map(([significand, signExponent]) => isDenormal(b, significand, signExponent)).reduce((x, y) => b.i32.or(x, y))
   b.if(any, () => raise(b, X87.denormal))
 }

@@ -45,7 +45,7 @@ export function int64(b: Builder): Int64 {
   const binary =
     (name: string): Binary =>
     (x, y) =>
-      b.i64[name]!(of(x), of(y))
+      b.i64[name](of(x), of(y))
   return {
     of,
     add: binary('add'),
@@ -66,10 +66,10 @@ export function int64(b: Builder): Int64 {
     gtS: binary('gtS'),
     leS: binary('leS'),
     geS: binary('geS'),
-    not: (x) => b.i64.xor!(of(x), b.const64(-1)),
-    clz: (x) => b.i64.clz!(of(x)),
-    isZero: (x) => b.i64.eqz!(of(x)),
+    not: (x) => b.i64.xor(of(x), b.const64(-1)),
+    clz: (x) => b.i64.clz(of(x)),
+    isZero: (x) => b.i64.eqz(of(x)),
     select: (condition, yes, no) => b.select(condition, of(yes), of(no)),
-    fromBool: (condition) => b.i64.extendI32U!(condition),
+    fromBool: (condition) => b.i64.extendI32U(condition),
   }
 }
