@@ -95,6 +95,7 @@ export const cpuProfiles: Readonly<Record<string, CpuProfile>> = {
     'cx16',
     'lahf',
     'popcnt',
+    'lzcnt',
     'sse3',
     'ssse3',
     'movbe',

@@ -5,6 +5,9 @@ import type { SegmentState, VcpuState } from '@trapframe/cpu'
 import type { InitialState } from './boot/initial-state.ts'
 
 const EFER = 0xc000_0080
+/** IA32_MTRR_DEF_TYPE as firmware leaves it: enabled, write-back. Kernels give up the PAT where MTRRs are off. */
+const MTRR_DEF_TYPE = 0x2ff
+const MTRR_ENABLED_WRITE_BACK = 0x806n
 
 /** Access rights, as `SegmentState` has them. */
 const CODE_64 = 0xa09b
@@ -61,7 +64,7 @@ export function startState(reset: VcpuState, initial: InitialState): VcpuState {
     cr3: long ? BigInt(initial.cr3) : 0n,
     cr4: BigInt(initial.cr4),
     cr8: 0,
-    msrs: withMsr(reset.msrs, EFER, BigInt(initial.efer)),
+    msrs: withMsr(withMsr(reset.msrs, EFER, BigInt(initial.efer)), MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK),
   }
 }
 

@@ -151,6 +151,31 @@ describe('SYSCALL and SYSRET', () => {
   })
 })
 
+describe('SYSENTER and SYSEXIT', () => {
+  test('default: there and back, to segments that follow from one selector', () => {
+    const m = longMode()
+    m.setU64(State.sysenterCs, 8)
+    m.setU64(State.sysenterEsp, 0x1_2000)
+    m.setU64(State.sysenterEip, 0x8100)
+    m.user()
+    m.setU64(State.rflags, 2 | Flag.if)
+    m.code(0x0f, 0x34)
+    m.run()
+    expect([m.u64(State.rip), m.gpr(4), m.u64(State.rflags)]).toEqual([0x8100n, 0x1_2000n, 2n])
+    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([8, 0x10, 0])
+    m.setGpr(1, 0x1_1000)
+    m.setGpr(2, 0x8200)
+    m.code(0x48, 0x0f, 0x35)
+    m.run()
+    expect([m.u64(State.rip), m.gpr(4)]).toEqual([0x8200n, 0x1_1000n])
+    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([0x2b, 0x33, 3])
+    m.setU64(State.sysenterCs, 0)
+    m.code(0x0f, 0x34)
+    m.run()
+    expect(m.u64(State.rip)).toBe(handler(Vector.gp))
+  })
+})
+
 describe('far transfers', () => {
   test('default: RETFQ, CALL and JMP to a 64-bit segment', () => {
     const m = longMode()
