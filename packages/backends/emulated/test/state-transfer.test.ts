@@ -29,7 +29,7 @@ function distinct(): VcpuState {
     gpr: reset.gpr.map((_, index) => 0xfedc_0000_0000_0000n + BigInt(index)),
     rip: 0xffff_ffff_8100_0000n,
     rflags: 0x0020_3ad7n,
-    segments: reset.segments.map((segment, index) => ({
+    segments: reset.segments.map((_, index) => ({
       selector: 8 * index + 3,
       base: index >= 4 ? 0xffff_8800_0000_0000n + BigInt(index) : 0n,
       limit: 0xffff_fff0 + index,

@@ -5,7 +5,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { Segment, State } from '../state-layout.ts'
 import { bit } from '../system/bit-field.ts'
@@ -88,7 +88,7 @@ const string: FormOptions = { string: true, ends: true }
 const letter: Record<PortBits, string> = { 8: 'B', 16: 'W', 32: 'D' }
 const size = (bits: PortBits): string => (bits === 8 ? '' : `o${bits} `)
 
-export const systemPortForms: readonly Form[] = portSizes.flatMap(bits => {
+export const systemPortForms: readonly Form[] = portSizes.flatMap((bits) => {
   const a = accumulator(bits)
   const wide = bits === 8 ? 0 : 1
   const opcode = (base: number): string => (base + wide).toString(16).toUpperCase()

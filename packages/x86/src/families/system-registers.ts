@@ -3,8 +3,8 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
-import { Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
+import { Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { anyBit, notCanonical } from '../system/bit-field.ts'
 import { Cr4 } from '../system/control-bits.ts'
 import {
@@ -42,7 +42,7 @@ const lmsw: Body = (b, o) => {
   b.call(loadMachineStatus, o.read(0))
   next(b)
 }
-const clts: Body = b => {
+const clts: Body = (b) => {
   b.call(clearTaskSwitched)
   next(b)
 }
@@ -82,7 +82,10 @@ const wordForms = (mnemonic: string, encoding: string, body: Body): Form[] => [
   form(`${mnemonic} r32/m16`, encoding, body),
   form(`${mnemonic} r64/m16`, `REX.W + ${encoding}`, body),
 ]
-const selector = (segment: number) => (b: Builder): Value => b.i64.extendI32U(selectorOf(b, segment))
+const selector =
+  (segment: number) =>
+  (b: Builder): Value =>
+    b.i64.extendI32U(selectorOf(b, segment))
 
 /** EDX:EAX, from and to one i64. */
 function writeEdxEax(b: Builder, value: Value): void {
@@ -90,11 +93,11 @@ function writeEdxEax(b: Builder, value: Value): void {
   writeGpr(b, Gpr.rdx, b.i64.shrU(value, b.const64(32)))
 }
 const ecx = (b: Builder): Value => b.i32.wrapI64(readGpr(b, Gpr.rcx, 32))
-const rdmsr: Body = b => {
+const rdmsr: Body = (b) => {
   requireSupervisor(b)
   writeEdxEax(b, b.call(readMsr, ecx(b)))
 }
-const wrmsr: Body = b => {
+const wrmsr: Body = (b) => {
   requireSupervisor(b)
   const high = b.i64.shl(readGpr(b, Gpr.rdx, 32), b.const64(32))
   b.call(writeMsr, ecx(b), b.i64.or(high, readGpr(b, Gpr.rax, 32)))
@@ -103,21 +106,21 @@ const wrmsr: Body = b => {
 
 const requireTimeStamp = (b: Builder): void =>
   b.if(b.i32.and(b.i32.ne(currentPrivilege(b), b.const32(0)), cr4Has(b, Cr4.tsd)), () => gp(b))
-const rdtsc: Body = b => {
+const rdtsc: Body = (b) => {
   requireTimeStamp(b)
   writeEdxEax(b, readTsc(b))
 }
 const tscAux = (b: Builder): Value => b.stateLoad(Access.u64, State.tscAux)
-const rdtscp: Body = b => {
+const rdtscp: Body = (b) => {
   requireTimeStamp(b)
   writeEdxEax(b, readTsc(b))
   writeGpr(b, Gpr.rcx, tscAux(b), 32)
 }
 const rdpid: Body = (b, o) => o.write(0, tscAux(b))
 /** There are no counters: every number is one too high. */
-const rdpmc: Body = b => gp(b)
+const rdpmc: Body = (b) => gp(b)
 
-const supervisorNop: Body = b => requireSupervisor(b)
+const supervisorNop: Body = (b) => requireSupervisor(b)
 const invlpg: Body = (b, o) => {
   requireSupervisor(b)
   b.call(flushPage, o.address())
@@ -144,14 +147,14 @@ const writeBase =
 /** STAC and CLAC are #UD outside CPL 0. */
 const setAlignmentCheck =
   (value: boolean): Body =>
-  b => {
+  (b) => {
     b.if(currentPrivilege(b), () => b.raise(Vector.ud))
     const flags = b.stateLoad(Access.u64, State.rflags)
     const changed = value ? b.i64.or(flags, b.const64(Flag.ac)) : b.i64.and(flags, b.const64(~Flag.ac))
     b.stateStore(Access.u64, State.rflags, changed)
     b.call(modeChanged)
   }
-const undefinedOpcode: Body = b => b.raise(Vector.ud)
+const undefinedOpcode: Body = (b) => b.raise(Vector.ud)
 
 const fsgsbase: FormOptions = { feature: 'fsgsbase', mode: 'only64' }
 
@@ -162,7 +165,11 @@ export const systemRegisterForms: readonly Form[] = [
   form('MOV DR0-DR7, r64', '0F 23 /r', movToDebug, { ends: true, mode: 'only64' }),
   form('CLTS', '0F 06', clts, ends),
   form('LMSW r/m16', '0F 01 /6', lmsw, ends),
-  ...wordForms('SMSW', '0F 01 /4', storeWord(b => b.stateLoad(Access.u64, State.cr0))),
+  ...wordForms(
+    'SMSW',
+    '0F 01 /4',
+    storeWord((b) => b.stateLoad(Access.u64, State.cr0)),
+  ),
   form('SGDT m', '0F 01 /0', storeTable(State.gdtrBase, State.gdtrLimit)),
   form('SIDT m', '0F 01 /1', storeTable(State.idtrBase, State.idtrLimit)),
   form('LGDT m', '0F 01 /2', loadTable(State.gdtrBase, State.gdtrLimit)),
@@ -170,7 +177,7 @@ export const systemRegisterForms: readonly Form[] = [
   form('INVLPG m', '0F 01 /7', invlpg, ends),
   ...wordForms('SLDT', '0F 00 /0', storeWord(selector(Segment.ldtr))),
   ...wordForms('STR', '0F 00 /1', storeWord(selector(Segment.tr))),
-  form('CPUID', '0F A2', b => {
+  form('CPUID', '0F A2', (b) => {
     b.call(cpuid)
   }),
   form('RDMSR', '0F 32', rdmsr),
@@ -181,7 +188,7 @@ export const systemRegisterForms: readonly Form[] = [
   form('RDPMC', '0F 33', rdpmc),
   form('INVD', '0F 08', supervisorNop),
   form('WBINVD', '0F 09', supervisorNop),
-  ...([32, 64] as const).flatMap(bits => [
+  ...([32, 64] as const).flatMap((bits) => [
     form(`RDFSBASE r${bits}`, `F3 ${rexW(bits)}0F AE /0`, readBase(Segment.fs), fsgsbase),
     form(`RDGSBASE r${bits}`, `F3 ${rexW(bits)}0F AE /1`, readBase(Segment.gs), fsgsbase),
     form(`WRFSBASE r${bits}`, `F3 ${rexW(bits)}0F AE /2`, writeBase(Segment.fs), fsgsbase),

@@ -5,7 +5,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Privilege } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
 import { type Body, type Form, form } from '../isa/form.ts'
 import { Flag, Segment, SegmentField, State, Vector } from '../state-layout.ts'
 import { bit, bitField32, notCanonical } from '../system/bit-field.ts'
@@ -46,7 +46,7 @@ const movToSegment: Body = (b, o) => {
 
 const popSegment =
   (segment: number, bits: Bits): Body =>
-  b => {
+  (b) => {
     const selector = b.i32.and(b.i32.wrapI64(top(b, bits)), b.const32(0xffff))
     b.call(loadSegment, b.const32(segment), selector)
     writeGpr(b, Gpr.rsp, afterPop(b, bits / 8))
@@ -80,10 +80,7 @@ const loadSystemSegment: Procedure = procedure(
       b.return()
     })
     b.if(b.i32.and(selector!, b.const32(4)), gp)
-    b.if(
-      b.i32.gtU(b.i32.add(error, b.const32(15)), b.stateLoad(Access.i32, State.gdtrLimit)),
-      gp,
-    )
+    b.if(b.i32.gtU(b.i32.add(error, b.const32(15)), b.stateLoad(Access.i32, State.gdtrLimit)), gp)
     const address = b.call(descriptorAddress, selector!)
     const low = b.guestLoad(Access.u64, address, Privilege.supervisor)
     const high = b.guestLoad(Access.u64, b.i64.add(address, b.const64(8)), Privilege.supervisor)
@@ -96,12 +93,7 @@ const loadSystemSegment: Procedure = procedure(
     b.if(isTask, () => markBusy(b, selector!))
     const busy = b.select(isTask, b.const64(1n << BigInt(DescriptorBit.writable)), b.const64(0))
     b.call(storeSegment, segment!, selector!, b.i64.or(low, busy))
-    b.stateStore(
-      Access.u64,
-      State.segments + SegmentField.base,
-      base,
-      b.i32.shl(segment!, b.const32(4)),
-    )
+    b.stateStore(Access.u64, State.segments + SegmentField.base, base, b.i32.shl(segment!, b.const32(4)))
     b.return()
   },
 )
@@ -181,12 +173,14 @@ const verify =
 
 export const systemSegmentForms: readonly Form[] = [
   form('MOV Sreg, r/m16', '8E /r', movToSegment, { ends: true }),
-  ...([16, 64] as const).flatMap(bits => [
+  ...([16, 64] as const).flatMap((bits) => [
     form('POP FS', `${bits === 16 ? 'o16 ' : ''}0F A1`, popSegment(Segment.fs, bits)),
     form('POP GS', `${bits === 16 ? 'o16 ' : ''}0F A9`, popSegment(Segment.gs, bits)),
   ]),
-  ...wordSizes.flatMap(bits => [
-    form(`LSS r${bits}, m16:${bits}`, `${rexW(bits)}0F B2 /r`, loadFarPointer(Segment.ss, bits), { ends: true }),
+  ...wordSizes.flatMap((bits) => [
+    form(`LSS r${bits}, m16:${bits}`, `${rexW(bits)}0F B2 /r`, loadFarPointer(Segment.ss, bits), {
+      ends: true,
+    }),
     form(`LFS r${bits}, m16:${bits}`, `${rexW(bits)}0F B4 /r`, loadFarPointer(Segment.fs, bits)),
     form(`LGS r${bits}, m16:${bits}`, `${rexW(bits)}0F B5 /r`, loadFarPointer(Segment.gs, bits)),
   ]),

@@ -4,13 +4,13 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag, State, Vector } from '../state-layout.ts'
 import { bitField32 } from '../system/bit-field.ts'
 import { deliverInterrupt, EventKind } from '../system/deliver.ts'
 import { currentPrivilege, requireSupervisor } from '../system/descriptor.ts'
-import { swapGs, syscall, sysenter, sysexit, systemReturn } from '../system/fast-call.ts'
 import { farCall, farJump, farReturn, interruptReturn } from '../system/far-return.ts'
+import { swapGs, syscall, sysenter, sysexit, systemReturn } from '../system/fast-call.ts'
 import { accessOf, type Bits, operandSize, wordSizes } from './sizes.ts'
 
 const ends: FormOptions = { ends: true }
@@ -26,12 +26,12 @@ const interrupt = (b: Builder, vector: Value, kind: number): void => {
   proceed(b)
 }
 const int: Body = (b, o) => interrupt(b, b.i32.wrapI64(o.read(0)), EventKind.software)
-const int3: Body = b => interrupt(b, b.const32(Vector.bp), EventKind.software)
-const int1: Body = b => interrupt(b, b.const32(Vector.db), EventKind.privileged)
+const int3: Body = (b) => interrupt(b, b.const32(Vector.bp), EventKind.software)
+const int1: Body = (b) => interrupt(b, b.const32(Vector.db), EventKind.privileged)
 
 const iret =
   (bits: Bits): Body =>
-  b => {
+  (b) => {
     b.call(interruptReturn, b.const32(bits / 8))
     proceed(b)
   }
@@ -71,11 +71,11 @@ const requireIopl = (b: Builder): void =>
   b.if(b.i32.gtU(currentPrivilege(b), bitField32(b, rflags(b), 12, 2)), () =>
     b.raise(Vector.gp, b.const32(0)),
   )
-const cli: Body = b => {
+const cli: Body = (b) => {
   requireIopl(b)
   setRflags(b, b.i64.and(rflags(b), b.const64(~Flag.if)))
 }
-const sti: Body = b => {
+const sti: Body = (b) => {
   requireIopl(b)
   const before = rflags(b)
   b.if(b.i64.eqz(b.i64.and(before, b.const64(Flag.if))), () => {
@@ -84,7 +84,7 @@ const sti: Body = b => {
   })
   b.resync(b.nextRip())
 }
-const hlt: Body = b => {
+const hlt: Body = (b) => {
   requireSupervisor(b)
   b.stateStore(Access.i32, State.halted, b.const32(1))
   b.resync(b.nextRip())
@@ -94,40 +94,77 @@ export const systemTransferForms: readonly Form[] = [
   form('INT imm8', 'CD ib', int, ends),
   form('INT3', 'CC', int3, ends),
   form('INT1', 'F1', int1, ends),
-  ...wordSizes.map((bits, index) => form(['IRET', 'IRETD', 'IRETQ'][index]!, `${operandSize(bits)}CF`, iret(bits), ends)),
+  ...wordSizes.map((bits, index) =>
+    form(['IRET', 'IRETD', 'IRETQ'][index]!, `${operandSize(bits)}CF`, iret(bits), ends),
+  ),
   ...wordSizes.flatMap((bits, index) => [
     form(['RETFW', 'RETF', 'RETFQ'][index]!, `${operandSize(bits)}CB`, retf(bits), ends),
     form(`${['RETFW', 'RETF', 'RETFQ'][index]} imm16`, `${operandSize(bits)}CA iw`, retf(bits), ends),
     form(`JMP m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /5`, jmpFar(bits), ends),
     form(`CALL m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /3`, callFar(bits), ends),
   ]),
-  form('SYSCALL', '0F 05', b => {
-    b.call(syscall, b.nextRip())
-    proceed(b)
-  }, only64),
-  form('SYSRET', '0F 07', b => {
-    b.call(systemReturn, b.const32(0))
-    proceed(b)
-  }, only64),
-  form('SYSRETQ', 'REX.W + 0F 07', b => {
-    b.call(systemReturn, b.const32(1))
-    proceed(b)
-  }, only64),
-  form('SYSENTER', '0F 34', b => {
-    b.call(sysenter)
-    proceed(b)
-  }, { ...ends, feature: 'sysenter' }),
-  form('SYSEXIT', '0F 35', b => {
-    b.call(sysexit, b.const32(0))
-    proceed(b)
-  }, { ...ends, feature: 'sysenter' }),
-  form('SYSEXITQ', 'REX.W + 0F 35', b => {
-    b.call(sysexit, b.const32(1))
-    proceed(b)
-  }, { ...ends, feature: 'sysenter' }),
-  form('SWAPGS', '0F 01 F8', b => {
-    b.call(swapGs)
-  }, { mode: 'only64' }),
+  form(
+    'SYSCALL',
+    '0F 05',
+    (b) => {
+      b.call(syscall, b.nextRip())
+      proceed(b)
+    },
+    only64,
+  ),
+  form(
+    'SYSRET',
+    '0F 07',
+    (b) => {
+      b.call(systemReturn, b.const32(0))
+      proceed(b)
+    },
+    only64,
+  ),
+  form(
+    'SYSRETQ',
+    'REX.W + 0F 07',
+    (b) => {
+      b.call(systemReturn, b.const32(1))
+      proceed(b)
+    },
+    only64,
+  ),
+  form(
+    'SYSENTER',
+    '0F 34',
+    (b) => {
+      b.call(sysenter)
+      proceed(b)
+    },
+    { ...ends, feature: 'sysenter' },
+  ),
+  form(
+    'SYSEXIT',
+    '0F 35',
+    (b) => {
+      b.call(sysexit, b.const32(0))
+      proceed(b)
+    },
+    { ...ends, feature: 'sysenter' },
+  ),
+  form(
+    'SYSEXITQ',
+    'REX.W + 0F 35',
+    (b) => {
+      b.call(sysexit, b.const32(1))
+      proceed(b)
+    },
+    { ...ends, feature: 'sysenter' },
+  ),
+  form(
+    'SWAPGS',
+    '0F 01 F8',
+    (b) => {
+      b.call(swapGs)
+    },
+    { mode: 'only64' },
+  ),
   form('CLI', 'FA', cli),
   form('STI', 'FB', sti, ends),
   form('HLT', 'F4', hlt, ends),

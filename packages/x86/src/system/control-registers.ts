@@ -4,10 +4,11 @@
  * Which CR4 bits may be set follows from CPUID, so that guest and semantics never disagree about a feature. Leaving
  * long mode by CR0.PG or CR4.PAE is #GP here, as it is in 64-bit mode.
  */
+
+import { updateFpuAvailability } from '../families/fpu-guard.ts'
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { updateFpuAvailability } from '../families/fpu-guard.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
 import { State, Vector } from '../state-layout.ts'
 import { anyBit } from './bit-field.ts'
 import { Cr0, Cr4, Efer } from './control-bits.ts'
@@ -20,8 +21,7 @@ const { i32, i64 } = Type
 
 const gp = (b: Builder): void => b.raise(Vector.gp, b.const32(0))
 
-const CR0_WRITABLE =
-  Cr0.pe | Cr0.mp | Cr0.em | Cr0.ts | Cr0.ne | Cr0.wp | Cr0.am | Cr0.nw | Cr0.cd | Cr0.pg
+const CR0_WRITABLE = Cr0.pe | Cr0.mp | Cr0.em | Cr0.ts | Cr0.ne | Cr0.wp | Cr0.am | Cr0.nw | Cr0.cd | Cr0.pg
 /** CR4 bits that every profile has. */
 const CR4_BASE =
   Cr4.tsd | Cr4.de | Cr4.pse | Cr4.pae | Cr4.mce | Cr4.pge | Cr4.pce | Cr4.osfxsr | Cr4.osxmmexcpt
@@ -36,23 +36,27 @@ const cr4Features: readonly (readonly [mask: number, leaf: number, field: number
 ]
 
 /** Sets CR0 with its checks. (value) */
-export const writeCr0: Procedure = procedure('writeCr0', { parameters: [i64], mayFault: true }, (b, value) => {
-  const old = b.stateLoad(Access.u64, State.cr0)
-  b.if(b.i64.ne(b.i64.shrU(value!, b.const64(32)), b.const64(0)), () => gp(b))
-  const has = (mask: number): Value => anyBit(b, value!, mask)
-  // In long mode PE and PG stay.
-  b.if(b.i32.eqz(b.i32.and(has(Cr0.pg), has(Cr0.pe))), () => gp(b))
-  b.if(b.i32.and(has(Cr0.nw), b.i32.eqz(has(Cr0.cd))), () => gp(b))
-  const next = b.i64.or(b.i64.and(value!, b.const64(CR0_WRITABLE >>> 0)), b.const64(Cr0.et))
-  const change = b.i64.xor(old, next)
-  b.stateStore(Access.u64, State.cr0, next)
-  b.if(anyBit(b, change, (Cr0.wp | Cr0.pg) >>> 0), () => {
-    b.call(flushTranslations, b.const32(1))
-  })
-  b.call(updateFpuAvailability)
-  b.call(modeChanged)
-  b.return()
-})
+export const writeCr0: Procedure = procedure(
+  'writeCr0',
+  { parameters: [i64], mayFault: true },
+  (b, value) => {
+    const old = b.stateLoad(Access.u64, State.cr0)
+    b.if(b.i64.ne(b.i64.shrU(value!, b.const64(32)), b.const64(0)), () => gp(b))
+    const has = (mask: number): Value => anyBit(b, value!, mask)
+    // In long mode PE and PG stay.
+    b.if(b.i32.eqz(b.i32.and(has(Cr0.pg), has(Cr0.pe))), () => gp(b))
+    b.if(b.i32.and(has(Cr0.nw), b.i32.eqz(has(Cr0.cd))), () => gp(b))
+    const next = b.i64.or(b.i64.and(value!, b.const64(CR0_WRITABLE >>> 0)), b.const64(Cr0.et))
+    const change = b.i64.xor(old, next)
+    b.stateStore(Access.u64, State.cr0, next)
+    b.if(anyBit(b, change, (Cr0.wp | Cr0.pg) >>> 0), () => {
+      b.call(flushTranslations, b.const32(1))
+    })
+    b.call(updateFpuAvailability)
+    b.call(modeChanged)
+    b.return()
+  },
+)
 
 const writeCr3: Procedure = procedure('writeCr3', { parameters: [i64], mayFault: true }, (b, value) => {
   const beyond = b.i64.shrU(value!, b.const64(PHYSICAL_ADDRESS_BITS))
@@ -142,7 +146,7 @@ export const loadMachineStatus: Procedure = procedure(
 )
 
 /** CLTS. () */
-export const clearTaskSwitched: Procedure = procedure('clearTaskSwitched', { mayFault: true }, b => {
+export const clearTaskSwitched: Procedure = procedure('clearTaskSwitched', { mayFault: true }, (b) => {
   requireSupervisor(b)
   const cr0 = b.stateLoad(Access.u64, State.cr0)
   b.stateStore(Access.u64, State.cr0, b.i64.and(cr0, b.const64(~Cr0.ts)))
@@ -210,24 +214,28 @@ export const writeDebug: Procedure = procedure(
 )
 
 /** EFER, for WRMSR. (value) */
-export const writeEfer: Procedure = procedure('writeEfer', { parameters: [i64], mayFault: true }, (b, value) => {
-  const old = b.stateLoad(Access.u64, State.efer)
-  const noExecute = hasCpuidBit(b, 0x8000_0001 | 0, CpuidEntry.edx, 20)
-  const allowed = b.select(
-    noExecute,
-    b.const64(Efer.sce | Efer.lme | Efer.lma | Efer.nxe),
-    b.const64(Efer.sce | Efer.lme | Efer.lma),
-  )
-  b.if(b.i64.ne(b.i64.and(value!, b.i64.xor(allowed, b.const64(-1))), b.const64(0)), () => gp(b))
-  const change = b.i64.xor(old, value!)
-  // With paging on, LME cannot change.
-  const paging = anyBit(b, b.stateLoad(Access.u64, State.cr0), Cr0.pg)
-  b.if(b.i32.and(paging, anyBit(b, change, Efer.lme)), () => gp(b))
-  const next = b.i64.xor(old, b.i64.and(change, b.const64(~Efer.lma)))
-  b.stateStore(Access.u64, State.efer, next)
-  b.if(anyBit(b, change, Efer.nxe), () => {
-    b.call(flushTranslations, b.const32(1))
-  })
-  b.call(modeChanged)
-  b.return()
-})
+export const writeEfer: Procedure = procedure(
+  'writeEfer',
+  { parameters: [i64], mayFault: true },
+  (b, value) => {
+    const old = b.stateLoad(Access.u64, State.efer)
+    const noExecute = hasCpuidBit(b, 0x8000_0001 | 0, CpuidEntry.edx, 20)
+    const allowed = b.select(
+      noExecute,
+      b.const64(Efer.sce | Efer.lme | Efer.lma | Efer.nxe),
+      b.const64(Efer.sce | Efer.lme | Efer.lma),
+    )
+    b.if(b.i64.ne(b.i64.and(value!, b.i64.xor(allowed, b.const64(-1))), b.const64(0)), () => gp(b))
+    const change = b.i64.xor(old, value!)
+    // With paging on, LME cannot change.
+    const paging = anyBit(b, b.stateLoad(Access.u64, State.cr0), Cr0.pg)
+    b.if(b.i32.and(paging, anyBit(b, change, Efer.lme)), () => gp(b))
+    const next = b.i64.xor(old, b.i64.and(change, b.const64(~Efer.lma)))
+    b.stateStore(Access.u64, State.efer, next)
+    b.if(anyBit(b, change, Efer.nxe), () => {
+      b.call(flushTranslations, b.const32(1))
+    })
+    b.call(modeChanged)
+    b.return()
+  },
+)

@@ -5,7 +5,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
 import { State } from '../state-layout.ts'
 import { bit, bitField32 } from './bit-field.ts'
 import { Cr4 } from './control-bits.ts'
@@ -34,7 +34,7 @@ export const findCpuid: Procedure = procedure(
     const at = b.local(i32, b.const32(0))
     const end = b.i32.mul(b.stateLoad(Access.i32, State.cpuidCount), b.const32(CpuidEntry.sizeBytes))
     const load = (field: number): Value => b.stateLoad(Access.i32, State.cpuid + field, b.get(at))
-    b.loop(again => {
+    b.loop((again) => {
       b.if(b.i32.geU(b.get(at), end), () => b.return(b.const32(-1)))
       const anySubleaf = b.i32.eqz(b.i32.and(load(CpuidEntry.flags), b.const32(CPUID_SUBLEAF_COUNTS)))
       const found = b.i32.and(
@@ -63,7 +63,7 @@ function xsaveBytes(b: Builder): Value {
 }
 
 /** CPUID with EAX and ECX. () */
-export const cpuid: Procedure = procedure('cpuid', {}, b => {
+export const cpuid: Procedure = procedure('cpuid', {}, (b) => {
   const gpr = (number: number): number => State.gpr + 8 * number
   const leaf = b.local(i32, b.i32.wrapI64(b.stateLoad(Access.u64, gpr(0))))
   const subleaf = b.i32.wrapI64(b.stateLoad(Access.u64, gpr(1)))
@@ -131,4 +131,3 @@ export function hasCpuidBit(b: Builder, leaf: number, field: number, bitNumber: 
   const register = b.i64.extendI32U(cpuidRegister(b, leaf, 0, field))
   return bitField32(b, register, bitNumber, 1)
 }
-

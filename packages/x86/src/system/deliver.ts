@@ -9,8 +9,8 @@
  */
 import { type Builder, Privilege, type Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { Fault, Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import { Fault, Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { bit, bitField, bitField32, notCanonical } from './bit-field.ts'
 import {
   baseOf,
@@ -71,17 +71,12 @@ const deliverEvent: Procedure = procedure(
     // The gate.
     const gateError = b.i32.or(b.i32.or(b.i32.shl(vector!, b.const32(3)), b.const32(2)), external)
     const gateOffset = b.i32.shl(vector!, b.const32(4))
-    b.if(
-      b.i32.gtU(b.i32.or(gateOffset, b.const32(15)), b.stateLoad(Access.i32, State.idtrLimit)),
-      () => b.raise(Vector.gp, gateError),
+    b.if(b.i32.gtU(b.i32.or(gateOffset, b.const32(15)), b.stateLoad(Access.i32, State.idtrLimit)), () =>
+      b.raise(Vector.gp, gateError),
     )
     const gateAddress = b.i64.add(b.stateLoad(Access.u64, State.idtrBase), b.i64.extendI32U(gateOffset))
     const gate = b.guestLoad(Access.u64, gateAddress, Privilege.supervisor)
-    const gateHigh = b.guestLoad(
-      Access.u64,
-      b.i64.add(gateAddress, b.const64(8)),
-      Privilege.supervisor,
-    )
+    const gateHigh = b.guestLoad(Access.u64, b.i64.add(gateAddress, b.const64(8)), Privilege.supervisor)
     const type = bitField32(b, gate, 40, 5)
     b.if(b.i32.ne(b.i32.or(type, b.const32(1)), b.const32(0xf)), () => b.raise(Vector.gp, gateError))
     b.if(
@@ -100,9 +95,8 @@ const deliverEvent: Procedure = procedure(
     const descriptor = b.call(readDescriptor, selector, selectorError)
     const dpl = descriptorPrivilege(b, descriptor)
     const long = b.i32.eq(bitField32(b, descriptor, DescriptorBit.long, 2), b.const32(1))
-    b.if(
-      b.i32.eqz(b.i32.and(b.i32.and(isCode(b, descriptor), b.i32.leU(dpl, cpl)), long)),
-      () => b.raise(Vector.gp, selectorError),
+    b.if(b.i32.eqz(b.i32.and(b.i32.and(isCode(b, descriptor), b.i32.leU(dpl, cpl)), long)), () =>
+      b.raise(Vector.gp, selectorError),
     )
     b.if(b.i32.eqz(bit(b, descriptor, DescriptorBit.present)), () => b.raise(Vector.np, selectorError))
     const privilege = b.select(bit(b, descriptor, DescriptorBit.conforming), cpl, dpl)
@@ -166,17 +160,8 @@ const deliverEvent: Procedure = procedure(
     markAccessed(b, selector, descriptor)
 
     // From here on nothing faults.
-    b.stateStore(
-      Access.u64,
-      RSP,
-      b.i64.sub(top, b.select(hasCode, b.const64(48), b.const64(40))),
-    )
-    b.call(
-      storeSegment,
-      b.const32(Segment.cs),
-      b.i32.or(selectorIndex(b, selector), privilege),
-      descriptor,
-    )
+    b.stateStore(Access.u64, RSP, b.i64.sub(top, b.select(hasCode, b.const64(48), b.const64(40))))
+    b.call(storeSegment, b.const32(Segment.cs), b.i32.or(selectorIndex(b, selector), privilege), descriptor)
     const isTrapGate = b.i32.and(type, b.const32(1))
     const cleared = b.select(
       isTrapGate,
@@ -228,7 +213,7 @@ const deliverSerially: Procedure = procedure(
     const first = b.local(i32, vector!)
     const code = b.local(i32, errorCode!)
     const how = b.local(i32, treat!)
-    b.loop(again => {
+    b.loop((again) => {
       b.attempt(() => b.call(deliverEvent, b.get(first), b.get(code), b.get(how)))
       const fault = b.local(i32, b.stateLoad(Access.i32, State.fault))
       b.if(b.i32.eqz(b.takeFault()), () => b.return())
@@ -263,7 +248,7 @@ const deliverSerially: Procedure = procedure(
  * Delivers the exception in `State.faultVector`/`faultErrorCode`; `State.rip` is the faulting instruction. Leaves
  * `State.fault` at none, or a shutdown or device-memory exit by the fault edge. ()
  */
-export const deliverException: Procedure = procedure('deliverException', { mayFault: true }, b => {
+export const deliverException: Procedure = procedure('deliverException', { mayFault: true }, (b) => {
   const vector = b.stateLoad(Access.i32, State.faultVector)
   const code = b.stateLoad(Access.i32, State.faultErrorCode)
   b.stateStore(Access.i32, State.fault, b.const32(Fault.none))
@@ -303,7 +288,7 @@ export const deliverInterrupt: Procedure = procedure(
 )
 
 /** #DB after an instruction that ran with TF set: DR6.BS, then delivery with `State.rip` as the next instruction. () */
-export const singleStepTrap: Procedure = procedure('singleStepTrap', { mayFault: true }, b => {
+export const singleStepTrap: Procedure = procedure('singleStepTrap', { mayFault: true }, (b) => {
   const dr6 = b.stateLoad(Access.u64, State.dr + 4 * 8)
   b.call(deliverInterrupt, b.const32(Vector.db), b.const32(EventKind.trap))
   b.stateStore(Access.u64, State.dr + 4 * 8, b.i64.or(dr6, b.const64(0x4000)))

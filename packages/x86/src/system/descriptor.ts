@@ -7,8 +7,8 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Privilege } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { Segment, SEGMENT_BYTES, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import { SEGMENT_BYTES, Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { bit, bitField, bitField32 } from './bit-field.ts'
 
 const { i32, i64 } = Type
@@ -76,10 +76,7 @@ export function isWritableData(b: Builder, descriptor: Value): Value {
 
 /** 32-bit base of a descriptor, i64. */
 export function descriptorBase(b: Builder, descriptor: Value): Value {
-  return b.i64.or(
-    bitField(b, descriptor, 16, 24),
-    b.i64.shl(bitField(b, descriptor, 56, 8), b.const64(24)),
-  )
+  return b.i64.or(bitField(b, descriptor, 16, 24), b.i64.shl(bitField(b, descriptor, 56, 8), b.const64(24)))
 }
 
 /** Byte-granular limit of a descriptor, i64 below 2^32. */
@@ -103,12 +100,7 @@ export function baseOf(b: Builder, segment: number): Value {
 }
 
 /** Sets a segment register to values that are known. */
-export function storeFixedSegment(
-  b: Builder,
-  segment: number,
-  selector: Value,
-  attributes: number,
-): void {
+export function storeFixedSegment(b: Builder, segment: number, selector: Value, attributes: number): void {
   b.stateStore(Access.u64, segmentOffset(segment, SegmentField.base), b.const64(0))
   b.stateStore(Access.i32, segmentOffset(segment, SegmentField.limit), b.const32(-1))
   b.stateStore(
@@ -164,7 +156,7 @@ const markDescriptor: Procedure = procedure(
     const address = b.i64.add(b.call(descriptorAddress, selector!), b.const64(5))
     const reference = b.guestRef(Access.u8, address, Privilege.supervisor)
     const expected = b.local(i64, b.refLoad(Access.u8, reference))
-    b.loop(again => {
+    b.loop((again) => {
       const old = b.get(expected)
       const found = b.refCompareExchange(Access.u8, reference, old, b.i64.or(old, bits!), address)
       b.set(expected, found)
@@ -234,9 +226,8 @@ export const loadSegment: Procedure = procedure(
     const isStack = b.i32.eq(segment!, b.const32(Segment.ss))
     const raise = (vector: number): void => b.raise(vector, selectorIndex(b, selector!))
     b.if(isNull(b, selector!), () => {
-      b.if(
-        b.i32.and(isStack, b.i32.or(b.i32.eq(cpl, b.const32(3)), b.i32.ne(cpl, rpl))),
-        () => b.raise(Vector.gp, b.const32(0)),
+      b.if(b.i32.and(isStack, b.i32.or(b.i32.eq(cpl, b.const32(3)), b.i32.ne(cpl, rpl))), () =>
+        b.raise(Vector.gp, b.const32(0)),
       )
       b.call(storeNullSegment, segment!, selector!, cpl)
       b.return()

@@ -2,8 +2,9 @@
  * What semantics needs from the engine that executes it, beyond the IR's operations. Each engine (interpreter and JIT,
  * evaluator) supplies these procedures; none of them calls JavaScript but `timeStamp` with a real clock.
  */
-import { external, type Procedure } from '../ir/procedure.ts'
+
 import { Type } from '../ir/op.ts'
+import { external, type Procedure } from '../ir/procedure.ts'
 
 const { i32, i64 } = Type
 
@@ -14,7 +15,10 @@ export const timeStamp: Procedure = external('timeStamp', { result: i64 })
 export const physicalLoad: Procedure = external('physicalLoad', { parameters: [i64], result: i64 })
 
 /** Atomic compare-exchange of 8 aligned bytes of guest-physical memory, for accessed and dirty bits. (address, expected, replacement) -> found */
-export const physicalCompareExchange: Procedure = external('physicalCompareExchange', { parameters: [i64, i64, i64], result: i64 })
+export const physicalCompareExchange: Procedure = external('physicalCompareExchange', {
+  parameters: [i64, i64, i64],
+  result: i64,
+})
 
 /** Forgets cached translations: 0 all but global pages, 1 all. Called after CR3, CR4, EFER, CR0 changed. */
 export const flushTranslations: Procedure = external('flushTranslations', { parameters: [i32] })

@@ -11,7 +11,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
 import { State, Vector } from '../state-layout.ts'
 import { ExitReason } from './exit-reason.ts'
 

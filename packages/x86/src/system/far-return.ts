@@ -9,8 +9,16 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { ARITHMETIC_FLAGS, Flag, Segment, SEGMENT_BYTES, SegmentField, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import {
+  ARITHMETIC_FLAGS,
+  Flag,
+  SEGMENT_BYTES,
+  Segment,
+  SegmentField,
+  State,
+  Vector,
+} from '../state-layout.ts'
 import { anyBit, bit, bitField32, notCanonical } from './bit-field.ts'
 import {
   currentPrivilege,
@@ -71,9 +79,7 @@ function isLong(b: Builder, descriptor: Value): Value {
 /** #GP(0) unless RIP is canonical, or within the limit of a compatibility-mode segment. */
 function requireTarget(b: Builder, descriptor: Value, rip: Value): void {
   const outside = b.i64.gtU(rip, descriptorLimit(b, descriptor))
-  b.if(b.select(isLong(b, descriptor), notCanonical(b, rip), outside), () =>
-    b.raise(Vector.gp, b.const32(0)),
-  )
+  b.if(b.select(isLong(b, descriptor), notCanonical(b, rip), outside), () => b.raise(Vector.gp, b.const32(0)))
 }
 
 /** The descriptor of the code segment that a return goes to. (selector) -> i64 */
@@ -207,11 +213,7 @@ export const interruptReturn: Procedure = procedure(
       b.const64(user),
       b.const64(user | Flag.ac | Flag.id),
     )
-    const interrupts = b.select(
-      b.i32.leU(cpl, bitField32(b, flags, 12, 2)),
-      b.const64(Flag.if),
-      b.const64(0),
-    )
+    const interrupts = b.select(b.i32.leU(cpl, bitField32(b, flags, 12, 2)), b.const64(Flag.if), b.const64(0))
     const system = b.select(b.i32.eqz(cpl), b.const64(Flag.iopl | Flag.vif | Flag.vip), b.const64(0))
     b.call(writeFlags, image, b.i64.or(wide, b.i64.or(interrupts, system)))
     enterStack(b, stackSelector, stack, newRsp)

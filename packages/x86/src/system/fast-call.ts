@@ -4,8 +4,16 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { ARITHMETIC_FLAGS, Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import {
+  ARITHMETIC_FLAGS,
+  Flag,
+  Segment,
+  SegmentField,
+  State,
+  segmentOffset,
+  Vector,
+} from '../state-layout.ts'
 import { anyBit, bitField32, notCanonical } from './bit-field.ts'
 import { Efer } from './control-bits.ts'
 import { FixedAttributes, requireSupervisor, storeFixedSegment } from './descriptor.ts'
@@ -34,20 +42,24 @@ function setPrivilege(b: Builder, privilege: number): void {
 }
 
 /** SYSCALL. (RIP of the next instruction) */
-export const syscall: Procedure = procedure('syscall', { parameters: [i64], mayFault: true }, (b, nextRip) => {
-  requireSyscallEnabled(b)
-  const flags = b.call(readFlags)
-  b.stateStore(Access.u64, RCX, nextRip!)
-  b.stateStore(Access.u64, R11, flags)
-  b.call(writeFlags, b.const64(0), b.stateLoad(Access.u64, State.sfmask))
-  const selector = bitField32(b, b.stateLoad(Access.u64, State.star), 32, 16)
-  const code = b.i32.and(selector, b.const32(0xfffc))
-  storeFixedSegment(b, Segment.cs, code, FixedAttributes.kernelCode64)
-  storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.kernelData)
-  b.stateStore(Access.u64, State.rip, b.stateLoad(Access.u64, State.lstar))
-  setPrivilege(b, 0)
-  b.return()
-})
+export const syscall: Procedure = procedure(
+  'syscall',
+  { parameters: [i64], mayFault: true },
+  (b, nextRip) => {
+    requireSyscallEnabled(b)
+    const flags = b.call(readFlags)
+    b.stateStore(Access.u64, RCX, nextRip!)
+    b.stateStore(Access.u64, R11, flags)
+    b.call(writeFlags, b.const64(0), b.stateLoad(Access.u64, State.sfmask))
+    const selector = bitField32(b, b.stateLoad(Access.u64, State.star), 32, 16)
+    const code = b.i32.and(selector, b.const32(0xfffc))
+    storeFixedSegment(b, Segment.cs, code, FixedAttributes.kernelCode64)
+    storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.kernelData)
+    b.stateStore(Access.u64, State.rip, b.stateLoad(Access.u64, State.lstar))
+    setPrivilege(b, 0)
+    b.return()
+  },
+)
 
 /** SYSRET. (i32: 1 with REX.W, to 64-bit code; 0 to compatibility mode) */
 export const systemReturn: Procedure = procedure(
@@ -80,11 +92,8 @@ export const systemReturn: Procedure = procedure(
 )
 
 /** SYSENTER. () */
-export const sysenter: Procedure = procedure('sysenter', { mayFault: true }, b => {
-  const code = b.i32.and(
-    b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs)),
-    b.const32(0xfffc),
-  )
+export const sysenter: Procedure = procedure('sysenter', { mayFault: true }, (b) => {
+  const code = b.i32.and(b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs)), b.const32(0xfffc))
   b.if(b.i32.eqz(code), () => b.raise(Vector.gp, b.const32(0)))
   const flags = b.stateLoad(Access.u64, State.rflags)
   b.stateStore(Access.u64, State.rflags, b.i64.and(flags, b.const64(~Flag.if)))
@@ -97,43 +106,39 @@ export const sysenter: Procedure = procedure('sysenter', { mayFault: true }, b =
 })
 
 /** SYSEXIT. (i32: 1 with REX.W) */
-export const sysexit: Procedure = procedure(
-  'sysexit',
-  { parameters: [i32], mayFault: true },
-  (b, long) => {
-    const base = b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs))
-    b.if(b.i32.eqz(b.i32.and(base, b.const32(0xfffc))), () => b.raise(Vector.gp, b.const32(0)))
-    requireSupervisor(b)
-    const target = b.stateLoad(Access.u64, RDX)
-    const stack = b.stateLoad(Access.u64, RCX)
-    b.if(long!, () => {
-      requireCanonical(b, target)
-      requireCanonical(b, stack)
-    })
-    b.if(
-      long!,
-      () => {
-        const code = b.i32.or(b.i32.add(base, b.const32(32)), b.const32(3))
-        storeFixedSegment(b, Segment.cs, code, FixedAttributes.userCode64)
-        storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.userData)
-        b.stateStore(Access.u64, RSP, stack)
-        b.stateStore(Access.u64, State.rip, target)
-      },
-      () => {
-        const code = b.i32.or(b.i32.add(base, b.const32(16)), b.const32(3))
-        storeFixedSegment(b, Segment.cs, code, FixedAttributes.userCode32)
-        storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.userData)
-        b.stateStore(Access.u64, RSP, b.truncate(32, stack))
-        b.stateStore(Access.u64, State.rip, b.truncate(32, target))
-      },
-    )
-    setPrivilege(b, 3)
-    b.return()
-  },
-)
+export const sysexit: Procedure = procedure('sysexit', { parameters: [i32], mayFault: true }, (b, long) => {
+  const base = b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs))
+  b.if(b.i32.eqz(b.i32.and(base, b.const32(0xfffc))), () => b.raise(Vector.gp, b.const32(0)))
+  requireSupervisor(b)
+  const target = b.stateLoad(Access.u64, RDX)
+  const stack = b.stateLoad(Access.u64, RCX)
+  b.if(long!, () => {
+    requireCanonical(b, target)
+    requireCanonical(b, stack)
+  })
+  b.if(
+    long!,
+    () => {
+      const code = b.i32.or(b.i32.add(base, b.const32(32)), b.const32(3))
+      storeFixedSegment(b, Segment.cs, code, FixedAttributes.userCode64)
+      storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.userData)
+      b.stateStore(Access.u64, RSP, stack)
+      b.stateStore(Access.u64, State.rip, target)
+    },
+    () => {
+      const code = b.i32.or(b.i32.add(base, b.const32(16)), b.const32(3))
+      storeFixedSegment(b, Segment.cs, code, FixedAttributes.userCode32)
+      storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.userData)
+      b.stateStore(Access.u64, RSP, b.truncate(32, stack))
+      b.stateStore(Access.u64, State.rip, b.truncate(32, target))
+    },
+  )
+  setPrivilege(b, 3)
+  b.return()
+})
 
 /** SWAPGS. () */
-export const swapGs: Procedure = procedure('swapGs', { mayFault: true }, b => {
+export const swapGs: Procedure = procedure('swapGs', { mayFault: true }, (b) => {
   requireSupervisor(b)
   const gsBase = segmentOffset(Segment.gs, SegmentField.base)
   const outer = b.stateLoad(Access.u64, gsBase)

@@ -6,7 +6,7 @@
  * can tell. Delivery of a fault pushes it set.
  */
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
 import { ARITHMETIC_FLAGS, Flag, State } from '../state-layout.ts'
 import { anyBit } from './bit-field.ts'
 import { modeChanged } from './engine.ts'
@@ -18,7 +18,7 @@ export const STORED_FLAGS: number =
   Flag.tf | Flag.if | Flag.df | Flag.iopl | Flag.nt | Flag.ac | Flag.vif | Flag.vip | Flag.id
 
 /** All of RFLAGS. () -> i64 */
-export const readFlags: Procedure = procedure('readFlags', { result: i64 }, b => {
+export const readFlags: Procedure = procedure('readFlags', { result: i64 }, (b) => {
   b.return(b.i64.or(b.stateLoad(Access.u64, State.rflags), b.i64.extendI32U(b.flags())))
 })
 

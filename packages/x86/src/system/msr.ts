@@ -4,8 +4,8 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import { Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { bitField, notCanonical } from './bit-field.ts'
 import { writeEfer } from './control-registers.ts'
 import { CpuidEntry, hasCpuidBit } from './cpuid.ts'
@@ -33,7 +33,10 @@ export const ArchCapability = {
   itsNo: 62,
 } as const
 /** Nothing here speculates: the guest is told so, and spends nothing on defences. */
-export const ARCH_CAPABILITIES: bigint = Object.values(ArchCapability).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+export const ARCH_CAPABILITIES: bigint = Object.values(ArchCapability).reduce(
+  (mask, bit) => mask | (1n << BigInt(bit)),
+  0n,
+)
 /** Revision in the upper half of IA32_BIOS_SIGN_ID: high enough that no kernel calls the microcode outdated. */
 export const MICROCODE_REVISION = 0xffff_0001n
 /** IA32_MISC_ENABLE after reset: fast strings; no branch trace store, no PEBS. */
@@ -71,10 +74,7 @@ const requires =
 /** i32: whether a memory type (i64) is one of those in `set`. */
 const typeIn = (b: Builder, type: Value, set: number): Value => {
   const shifted = b.i64.shrU(b.const64(set), b.i64.and(type, b.const64(63)))
-  return b.i32.and(
-    b.i64.ltU(type, b.const64(64)),
-    b.i32.and(b.i32.wrapI64(shifted), b.const32(1)),
-  )
+  return b.i32.and(b.i64.ltU(type, b.const64(64)), b.i32.and(b.i32.wrapI64(shifted), b.const32(1)))
 }
 /** UC, WC, WT, WP, WB. */
 const MTRR_TYPES = 0b111_0011
@@ -98,7 +98,7 @@ const lowByteType =
 function word(index: number, offset: number, check: Check = anything): MsrRow {
   return {
     index,
-    read: b => b.stateLoad(Access.u64, offset),
+    read: (b) => b.stateLoad(Access.u64, offset),
     write: (b, value) => {
       check(b, value)
       b.stateStore(Access.u64, offset, value)
@@ -161,7 +161,7 @@ const rows: readonly MsrRow[] = [
   fixed(0x17, 0n),
   {
     index: 0x3b,
-    read: b => b.stateLoad(Access.u64, State.tscAdjust),
+    read: (b) => b.stateLoad(Access.u64, State.tscAdjust),
     write: (b, value) => moveTsc(b, b.i64.sub(value, b.stateLoad(Access.u64, State.tscAdjust))),
   },
   gated(word(0x48, State.specCtrl, only(0x7n)), speculation),
@@ -184,7 +184,7 @@ const rows: readonly MsrRow[] = [
   word(0x2ff, State.mtrrDefType, lowByteType(0xcffn)),
   {
     index: 0xc000_0080,
-    read: b => b.stateLoad(Access.u64, State.efer),
+    read: (b) => b.stateLoad(Access.u64, State.efer),
     write: (b, value) => {
       b.call(writeEfer, value)
     },
@@ -200,7 +200,7 @@ const rows: readonly MsrRow[] = [
 ]
 
 /** Numbers of the registers that the vCPU owns. */
-export const ownMsrs: readonly number[] = rows.map(row => row.index)
+export const ownMsrs: readonly number[] = rows.map((row) => row.index)
 
 /** RDMSR; the CPL has been checked. (index) -> i64 */
 export const readMsr: Procedure = procedure(

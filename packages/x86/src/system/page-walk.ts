@@ -10,8 +10,8 @@
  */
 import type { Builder, Label, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { Flag, State, Vector, WalkFlag } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import { State, Vector, WalkFlag } from '../state-layout.ts'
 import { anyBit, bit, notCanonical } from './bit-field.ts'
 import { Cr0, Cr4, Efer } from './control-bits.ts'
 import { physicalCompareExchange, physicalLoad } from './engine.ts'
@@ -37,7 +37,15 @@ export const WalkAccess = {
 /** Bits of a #PF error code. */
 const PageFault = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 } as const
 /** Bits of a page-table entry. */
-const Entry = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, large: 0x80, global: 0x100 } as const
+const Entry = {
+  present: 1,
+  writable: 2,
+  user: 4,
+  accessed: 0x20,
+  dirty: 0x40,
+  large: 0x80,
+  global: 0x100,
+} as const
 const NO_EXECUTE = 1n << 63n
 const ADDRESS = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn
 /** Bits 51 down to the width of a physical address. */
@@ -88,11 +96,11 @@ export const pageWalk: Procedure = procedure(
     const rights = b.local(i64)
     const offsetMask = b.local(i64)
 
-    b.loop(again => {
+    b.loop((again) => {
       b.set(table, b.i64.and(b.stateLoad(Access.u64, State.cr3), b.const64(ADDRESS)))
       b.set(rights, b.const64(-1))
       b.set(offsetMask, b.const64(0xfff))
-      b.block(found => {
+      b.block((found) => {
         const level = (number: number): void => walkLevel(b, number, again, found)
         b.if(fiveLevels, () => level(5))
         for (const number of [4, 3, 2, 1]) level(number)

@@ -4,8 +4,8 @@
  */
 import { Privilege } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { procedure, type Procedure } from '../ir/procedure.ts'
-import { Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import { type Procedure, procedure } from '../ir/procedure.ts'
+import { Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { bitField32 } from './bit-field.ts'
 import { baseOf, currentPrivilege } from './descriptor.ts'
 

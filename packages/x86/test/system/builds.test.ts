@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { Builder, ProcedureTable, type Value } from '../../src/ir/builder.ts'
-import type { Procedure } from '../../src/ir/procedure.ts'
 import { systemPortForms } from '../../src/families/system-port.ts'
 import { systemRegisterForms } from '../../src/families/system-registers.ts'
 import { systemSegmentForms } from '../../src/families/system-segments.ts'
 import { systemTransferForms } from '../../src/families/system-transfer.ts'
+import { Builder, ProcedureTable, type Value } from '../../src/ir/builder.ts'
+import type { Procedure } from '../../src/ir/procedure.ts'
 import { encodingOf } from '../../src/isa/encoding.ts'
 import * as procedures from '../../src/system/procedures.ts'
 
@@ -24,6 +24,6 @@ test('default: every system procedure builds, and so does all it calls', () => {
 test('default: the encodings of the system rows parse, and no two rows are the same', () => {
   const rows = [...systemPortForms, ...systemRegisterForms, ...systemSegmentForms, ...systemTransferForms]
   for (const row of rows) encodingOf(row)
-  const texts = rows.map(row => `${row.text} ${row.encoding}`)
+  const texts = rows.map((row) => `${row.text} ${row.encoding}`)
   expect(new Set(texts).size).toBe(texts.length)
 })

@@ -28,7 +28,13 @@ describe('64-bit delivery', () => {
     expect(m.run()).toBe('next')
     expect(m.u64(State.rip)).toBe(handler(Vector.ud))
     expect(m.gpr(4)).toBe(BigInt(Place.stack - 40))
-    expect(m.stack(5)).toEqual([BigInt(Place.code), 8n, BigInt(2 | Flag.if | Flag.df | Flag.rf), BigInt(Place.stack + 9), 0x10n])
+    expect(m.stack(5)).toEqual([
+      BigInt(Place.code),
+      8n,
+      BigInt(2 | Flag.if | Flag.df | Flag.rf),
+      BigInt(Place.stack + 9),
+      0x10n,
+    ])
     // An interrupt gate clears IF; DF stays.
     expect(m.u64(State.rflags)).toBe(BigInt(2 | Flag.df))
     expect(m.selector(Segment.ss)).toBe(0x10)
@@ -53,7 +59,13 @@ describe('64-bit delivery', () => {
     m.code(...UD2)
     m.run()
     expect(m.gpr(4)).toBe(BigInt(Place.rsp0 - 40))
-    expect(m.stack(5)).toEqual([BigInt(Place.code), BigInt(Selector.userCode), BigInt(2 | Flag.rf), BigInt(Place.stack), BigInt(Selector.userData)])
+    expect(m.stack(5)).toEqual([
+      BigInt(Place.code),
+      BigInt(Selector.userCode),
+      BigInt(2 | Flag.rf),
+      BigInt(Place.stack),
+      BigInt(Selector.userData),
+    ])
     expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([8, 0, 0])
   })
 
@@ -67,17 +79,27 @@ describe('64-bit delivery', () => {
   })
 
   test.each<readonly [string, (m: LongMode) => void, number, number]>([
-    ['beyond the IDT', m => m.setI32(State.idtrLimit, 16 * 6 + 14), Vector.gp, 6 * 8 + 3],
-    ['a gate that is not present', m => breakGate(m, 6, 'np'), Vector.np, 6 * 8 + 3],
-    ['a task gate', m => breakGate(m, 6, 'gp'), Vector.gp, 6 * 8 + 3],
-    ['a null selector', m => m.gate(6, { selector: 0 }), Vector.gp, 1],
-    ['a selector beyond the GDT', m => m.gate(6, { selector: 0x48 }), Vector.gp, 0x49],
-    ['a data segment', m => m.gate(6, { selector: Selector.kernelData }), Vector.gp, 0x11],
-    ['an outer code segment', m => m.gate(6, { selector: Selector.userCode & ~3 }), Vector.gp, 0x29],
-    ['a compatibility-mode segment', m => m.memory.setBigUint64(Place.gdt + 8, 0x00cf_9b00_0000_ffffn, true), Vector.gp, 9],
-    ['a code segment that is not present', m => m.memory.setBigUint64(Place.gdt + 8, 0x00af_1b00_0000_ffffn, true), Vector.np, 9],
-    ['a handler that is not canonical', m => m.gate(6, { offset: 0x8000_0000_0000n }), Vector.gp, 1],
-    ['a stack that is not canonical', m => breakGate(m, 6, 'ss'), Vector.ss, 1],
+    ['beyond the IDT', (m) => m.setI32(State.idtrLimit, 16 * 6 + 14), Vector.gp, 6 * 8 + 3],
+    ['a gate that is not present', (m) => breakGate(m, 6, 'np'), Vector.np, 6 * 8 + 3],
+    ['a task gate', (m) => breakGate(m, 6, 'gp'), Vector.gp, 6 * 8 + 3],
+    ['a null selector', (m) => m.gate(6, { selector: 0 }), Vector.gp, 1],
+    ['a selector beyond the GDT', (m) => m.gate(6, { selector: 0x48 }), Vector.gp, 0x49],
+    ['a data segment', (m) => m.gate(6, { selector: Selector.kernelData }), Vector.gp, 0x11],
+    ['an outer code segment', (m) => m.gate(6, { selector: Selector.userCode & ~3 }), Vector.gp, 0x29],
+    [
+      'a compatibility-mode segment',
+      (m) => m.memory.setBigUint64(Place.gdt + 8, 0x00cf_9b00_0000_ffffn, true),
+      Vector.gp,
+      9,
+    ],
+    [
+      'a code segment that is not present',
+      (m) => m.memory.setBigUint64(Place.gdt + 8, 0x00af_1b00_0000_ffffn, true),
+      Vector.np,
+      9,
+    ],
+    ['a handler that is not canonical', (m) => m.gate(6, { offset: 0x8000_0000_0000n }), Vector.gp, 1],
+    ['a stack that is not canonical', (m) => breakGate(m, 6, 'ss'), Vector.ss, 1],
   ])('behaviour: %s', (_, prepare, vector, code) => {
     const m = longMode()
     // #GP, #NP and #SS go through a conforming segment that is always there.

@@ -1,7 +1,7 @@
 /** A small long-mode machine in the evaluator, for tests of system semantics. */
 import { writeArithmeticFlags } from '../../src/evaluator/arithmetic-flags.ts'
 import { createEvaluator, type Evaluator, type EvaluatorCpuidEntry } from '../../src/evaluator/evaluator.ts'
-import { Segment, SegmentField, segmentOffset, State } from '../../src/state-layout.ts'
+import { Segment, SegmentField, State, segmentOffset } from '../../src/state-layout.ts'
 
 /** Physical places; the first 2 MiB map to themselves, user pages included. */
 export const Place = {
@@ -20,7 +20,14 @@ export const Place = {
 } as const
 
 /** Selectors in the order that SYSCALL and SYSRET ask for. */
-export const Selector = { kernelCode: 0x08, kernelData: 0x10, userCode32: 0x1b, userData: 0x23, userCode: 0x2b, tss: 0x30 } as const
+export const Selector = {
+  kernelCode: 0x08,
+  kernelData: 0x10,
+  userCode32: 0x1b,
+  userData: 0x23,
+  userCode: 0x2b,
+  tss: 0x30,
+} as const
 
 export interface LongMode {
   readonly evaluator: Evaluator
@@ -38,7 +45,17 @@ export interface LongMode {
   run(count?: number): ReturnType<Evaluator['step']>
   /** Words of the stack from RSP up. */
   stack(count: number): bigint[]
-  gate(vector: number, options: { type?: number; dpl?: number; ist?: number; present?: boolean; selector?: number; offset?: bigint }): void
+  gate(
+    vector: number,
+    options: {
+      type?: number
+      dpl?: number
+      ist?: number
+      present?: boolean
+      selector?: number
+      offset?: bigint
+    },
+  ): void
   /** Puts the CPU into ring 3. */
   user(): void
 }
@@ -47,7 +64,8 @@ export function longMode(cpuid: readonly EvaluatorCpuidEntry[] = []): LongMode {
   const evaluator = createEvaluator({ ramBytes: 0x20_0000, cpuid })
   const { state, ram } = evaluator
   const memory = new DataView(ram.buffer, ram.byteOffset, ram.length)
-  const setU64 = (offset: number, value: bigint | number): void => state.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true)
+  const setU64 = (offset: number, value: bigint | number): void =>
+    state.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true)
   const setI32 = (offset: number, value: number): void => state.setInt32(offset, value, true)
   const segment = (index: number, selector: number, attributes: number): void => {
     state.setUint16(segmentOffset(index, SegmentField.selector), selector, true)
@@ -63,7 +81,14 @@ export function longMode(cpuid: readonly EvaluatorCpuidEntry[] = []): LongMode {
   setU64(State.efer, 0xd01)
   setU64(State.rflags, 2)
   writeArithmeticFlags(state, 0)
-  const descriptors = [0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_fb00_0000_ffffn, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn]
+  const descriptors = [
+    0n,
+    0x00af_9b00_0000_ffffn,
+    0x00cf_9300_0000_ffffn,
+    0x00cf_fb00_0000_ffffn,
+    0x00cf_f300_0000_ffffn,
+    0x00af_fb00_0000_ffffn,
+  ]
   descriptors.forEach((descriptor, index) => memory.setBigUint64(Place.gdt + 8 * index, descriptor, true))
   memory.setBigUint64(Place.gdt + Selector.tss, 0x0000_8900_7000_0067n, true)
   setU64(State.gdtrBase, Place.gdt)
@@ -81,22 +106,38 @@ export function longMode(cpuid: readonly EvaluatorCpuidEntry[] = []): LongMode {
   const self: LongMode = {
     evaluator,
     memory,
-    u64: offset => state.getBigUint64(offset, true),
+    u64: (offset) => state.getBigUint64(offset, true),
     setU64,
-    i32: offset => state.getInt32(offset, true),
+    i32: (offset) => state.getInt32(offset, true),
     setI32,
-    gpr: index => state.getBigUint64(State.gpr + 8 * index, true),
+    gpr: (index) => state.getBigUint64(State.gpr + 8 * index, true),
     setGpr: (index, value) => setU64(State.gpr + 8 * index, value),
     code: (...bytes) => ram.set(bytes, Number(state.getBigUint64(State.rip, true))),
-    selector: index => state.getUint16(segmentOffset(index, SegmentField.selector), true),
+    selector: (index) => state.getUint16(segmentOffset(index, SegmentField.selector), true),
     run(count = 1) {
       let result: ReturnType<Evaluator['step']> = 'next'
       for (let index = 0; index < count; index++) result = evaluator.step()
       return result
     },
-    stack: count => Array.from({ length: count }, (_, index) => memory.getBigUint64(Number(self.gpr(4)) + 8 * index, true)),
-    gate(vector, { type = 0xe, dpl = 0, ist = 0, present = true, selector = Selector.kernelCode, offset = BigInt(Place.handlers + 16 * vector) }) {
-      const low = (offset & 0xffffn) | (BigInt(selector) << 16n) | (BigInt(ist) << 32n) | (BigInt(type | (dpl << 5) | (present ? 0x80 : 0)) << 40n) | (((offset >> 16n) & 0xffffn) << 48n)
+    stack: (count) =>
+      Array.from({ length: count }, (_, index) => memory.getBigUint64(Number(self.gpr(4)) + 8 * index, true)),
+    gate(
+      vector,
+      {
+        type = 0xe,
+        dpl = 0,
+        ist = 0,
+        present = true,
+        selector = Selector.kernelCode,
+        offset = BigInt(Place.handlers + 16 * vector),
+      },
+    ) {
+      const low =
+        (offset & 0xffffn) |
+        (BigInt(selector) << 16n) |
+        (BigInt(ist) << 32n) |
+        (BigInt(type | (dpl << 5) | (present ? 0x80 : 0)) << 40n) |
+        (((offset >> 16n) & 0xffffn) << 48n)
       memory.setBigUint64(Place.idt + 16 * vector, low, true)
       memory.setBigUint64(Place.idt + 16 * vector + 8, offset >> 32n, true)
     },

@@ -13,7 +13,12 @@ const AC = 0x4_0000n
 const tables = { pml4: 0x2_0000, pdpt: 0x2_1000, pd: 0x2_2000, pt: 0x2_3000 }
 const PAGE = 0xab_c000n
 const index = (level: number): number => Number((LINEAR >> BigInt(12 + 9 * (level - 1))) & 0x1ffn) * 8
-const places = { 4: tables.pml4 + index(4), 3: tables.pdpt + index(3), 2: tables.pd + index(2), 1: tables.pt + index(1) } as const
+const places = {
+  4: tables.pml4 + index(4),
+  3: tables.pdpt + index(3),
+  2: tables.pd + index(2),
+  1: tables.pt + index(1),
+} as const
 
 function machine(): LongMode {
   const m = longMode()
@@ -33,7 +38,8 @@ function walk(m: LongMode, access: number, linear = LINEAR): Outcome {
   return { vector: m.i32(State.faultVector), code: m.i32(State.faultErrorCode), cr2: m.u64(State.cr2) }
 }
 const entry = (m: LongMode, level: 1 | 2 | 3 | 4): bigint => m.memory.getBigUint64(places[level], true)
-const setEntry = (m: LongMode, level: 1 | 2 | 3 | 4, value: bigint): void => m.memory.setBigUint64(places[level], value, true)
+const setEntry = (m: LongMode, level: 1 | 2 | 3 | 4, value: bigint): void =>
+  m.memory.setBigUint64(places[level], value, true)
 
 test('default: a page of 4 KiB, 2 MiB, 1 GiB', () => {
   const m = machine()
@@ -50,9 +56,11 @@ test('default: a page of 4 KiB, 2 MiB, 1 GiB', () => {
 test('behaviour: accessed and dirty flags', () => {
   const m = machine()
   walk(m, 0)
-  expect([4, 3, 2, 1].map(level => entry(m, level as 1) & 0x60n)).toEqual([0x20n, 0x20n, 0x20n, 0x20n])
-  expect(walk(m, WalkAccess.write)).toMatchObject({ flags: WalkFlag.writable | WalkFlag.user | WalkFlag.executable })
-  expect([4, 3, 2, 1].map(level => entry(m, level as 1) & 0x60n)).toEqual([0x20n, 0x20n, 0x20n, 0x60n])
+  expect([4, 3, 2, 1].map((level) => entry(m, level as 1) & 0x60n)).toEqual([0x20n, 0x20n, 0x20n, 0x20n])
+  expect(walk(m, WalkAccess.write)).toMatchObject({
+    flags: WalkFlag.writable | WalkFlag.user | WalkFlag.executable,
+  })
+  expect([4, 3, 2, 1].map((level) => entry(m, level as 1) & 0x60n)).toEqual([0x20n, 0x20n, 0x20n, 0x60n])
   // A dirty page is writable also when it is read.
   expect(walk(m, 0)).toMatchObject({ flags: WalkFlag.writable | WalkFlag.user | WalkFlag.executable })
   // An access that is refused leaves the page's own flags.
@@ -69,7 +77,7 @@ test('behaviour: global only with CR4.PGE', () => {
   expect(walk(m, 0)).toMatchObject({ flags: WalkFlag.user | WalkFlag.executable })
 })
 
-test.each([4, 3, 2, 1] as const)('behaviour: not present and reserved bits at level %i', level => {
+test.each([4, 3, 2, 1] as const)('behaviour: not present and reserved bits at level %i', (level) => {
   const m = machine()
   const good = entry(m, level)
   setEntry(m, level, good & ~1n)
@@ -106,7 +114,9 @@ test('behaviour: every combination of rights, as SDM volume 3, 5.6.1 has them', 
   let cases = 0
   for (let bits = 0; bits < 1 << 11; bits++) {
     const on = (n: number): boolean => ((bits >> n) & 1) !== 0
-    const [writable, user, noExecute, userMode, wp, smep, smap, ac] = [0, 1, 2, 3, 4, 5, 6, 7].map(on) as boolean[]
+    const [writable, user, noExecute, userMode, wp, smep, smap, ac] = [0, 1, 2, 3, 4, 5, 6, 7].map(
+      on,
+    ) as boolean[]
     const kind = (['read', 'write', 'fetch', 'implicit'] as const)[(bits >> 8) & 3]!
     // The restriction sits in the page table or above it.
     const level = on(10) ? 3 : 1
@@ -117,10 +127,20 @@ test('behaviour: every combination of rights, as SDM volume 3, 5.6.1 has them', 
     m.setI32(State.cpl, userMode ? 3 : 0)
     setEntry(m, 3, BigInt(tables.pd) | 7n)
     setEntry(m, 1, PAGE | 7n)
-    setEntry(m, level, (entry(m, level) & ~6n) | (writable ? 2n : 0n) | (user ? 4n : 0n) | (noExecute ? NX : 0n))
+    setEntry(
+      m,
+      level,
+      (entry(m, level) & ~6n) | (writable ? 2n : 0n) | (user ? 4n : 0n) | (noExecute ? NX : 0n),
+    )
     const access =
       (userMode ? WalkAccess.user : 0) |
-      (kind === 'write' ? WalkAccess.write : kind === 'fetch' ? WalkAccess.fetch : kind === 'implicit' ? WalkAccess.implicit : 0)
+      (kind === 'write'
+        ? WalkAccess.write
+        : kind === 'fetch'
+          ? WalkAccess.fetch
+          : kind === 'implicit'
+            ? WalkAccess.implicit
+            : 0)
     let allowed: boolean
     if (userMode) {
       if (!user) allowed = false

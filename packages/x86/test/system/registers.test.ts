@@ -1,13 +1,20 @@
 import { describe, expect, test } from 'vitest'
 import { readArithmeticFlags } from '../../src/evaluator/arithmetic-flags.ts'
 import type { EvaluatorCpuidEntry } from '../../src/evaluator/evaluator.ts'
-import { Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../../src/state-layout.ts'
+import { Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../../src/state-layout.ts'
 import { ExitReason } from '../../src/system/exit-reason.ts'
 import { ARCH_CAPABILITIES } from '../../src/system/msr.ts'
 import { type LongMode, longMode, Place, Selector } from './long-mode.ts'
 
 const handler = (vector: number): bigint => BigInt(Place.handlers + 16 * vector)
-const entry = (leaf: number, eax: number, ebx: number, ecx: number, edx: number, subleaf?: number): EvaluatorCpuidEntry => ({
+const entry = (
+  leaf: number,
+  eax: number,
+  ebx: number,
+  ecx: number,
+  edx: number,
+  subleaf?: number,
+): EvaluatorCpuidEntry => ({
   leaf,
   ...(subleaf !== undefined && { subleaf }),
   eax: eax >>> 0,
@@ -226,7 +233,7 @@ describe('CPUID', () => {
     m.setGpr(0, leaf >>> 0)
     m.setGpr(1, subleaf)
     execute(m, 0x0f, 0xa2)
-    return [0, 3, 1, 2].map(index => Number(m.gpr(index)))
+    return [0, 3, 1, 2].map((index) => Number(m.gpr(index)))
   }
   test('default: leaves, subleaves, and what lies outside', () => {
     const m = longMode(features)
@@ -273,7 +280,7 @@ describe('segments', () => {
     expect(mov(Segment.ss, 0)).toBeUndefined()
     expect(m.i32(State.interruptShadow)).toBe(1)
     expect(mov(Segment.ss, 0x10)).toBeUndefined()
-    m.memory.setBigUint64(Place.gdt + 0x38, 0x12cf_1234_5678_ffffn & ~(1n << 47n) | (0x13n << 40n), true)
+    m.memory.setBigUint64(Place.gdt + 0x38, (0x12cf_1234_5678_ffffn & ~(1n << 47n)) | (0x13n << 40n), true)
     expect(mov(Segment.fs, 0x38)).toEqual({ vector: Vector.np, code: 0x38n })
     m.memory.setBigUint64(Place.gdt + 0x38, 0x12cf_f234_5678_ffffn, true)
     expect(mov(Segment.fs, 0x38)).toBeUndefined()
@@ -351,7 +358,10 @@ describe('segments', () => {
     expect(m.gpr(0)).toBe(0x5678_9abcn)
     m.setGpr(0, 0x1_8000)
     execute(m, 0x0f, 0x01, 0x00)
-    expect([m.memory.getUint16(0x1_8000, true), m.memory.getBigUint64(0x1_8002, true)]).toEqual([0x3f, BigInt(Place.gdt)])
+    expect([m.memory.getUint16(0x1_8000, true), m.memory.getBigUint64(0x1_8002, true)]).toEqual([
+      0x3f,
+      BigInt(Place.gdt),
+    ])
     m.memory.setUint16(0x1_8000, 0x2f, true)
     expect(execute(m, 0x0f, 0x01, 0x10)).toBeUndefined()
     expect(m.i32(State.gdtrLimit)).toBe(0x2f)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { readArithmeticFlags } from '../../src/evaluator/arithmetic-flags.ts'
-import { Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../../src/state-layout.ts'
+import { Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../../src/state-layout.ts'
 import { type LongMode, longMode, Place, Selector } from './long-mode.ts'
 
 const IRETQ = [0x48, 0xcf]
@@ -9,9 +9,12 @@ const rflags = (m: LongMode): bigint => m.u64(State.rflags) | BigInt(readArithme
 /** Puts words on the stack, the first one at RSP. */
 function push(m: LongMode, ...words: (bigint | number)[]): void {
   m.setGpr(4, Place.stack - 8 * words.length)
-  words.forEach((word, index) => m.memory.setBigUint64(Place.stack - 8 * (words.length - index), BigInt(word), true))
+  words.forEach((word, index) =>
+    m.memory.setBigUint64(Place.stack - 8 * (words.length - index), BigInt(word), true),
+  )
 }
-const attributes = (m: LongMode, segment: number): number => m.evaluator.state.getUint16(segmentOffset(segment, SegmentField.attributes), true)
+const attributes = (m: LongMode, segment: number): number =>
+  m.evaluator.state.getUint16(segmentOffset(segment, SegmentField.attributes), true)
 
 describe('IRET', () => {
   test('default: to ring 3, with every flag', () => {
@@ -23,7 +26,11 @@ describe('IRET', () => {
     expect(m.u64(State.rip)).toBe(0x40_0000n)
     expect(m.gpr(4)).toBe(0x7fff_0000n)
     expect(rflags(m)).toBe(BigInt(flags))
-    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([Selector.userCode, Selector.userData, 3])
+    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([
+      Selector.userCode,
+      Selector.userData,
+      3,
+    ])
     expect([attributes(m, Segment.cs), attributes(m, Segment.ss)]).toEqual([0xa0fb, 0xc0f3])
   })
 
@@ -54,7 +61,12 @@ describe('IRET', () => {
 
   test.each<readonly [string, readonly number[], number, number]>([
     ['a null CS', [0x8000, 0, 2, Place.stack, 0x10], Vector.gp, 0],
-    ['an RPL that is not the DPL', [0x8000, Selector.userCode & ~3, 2, Place.stack, Selector.userData], Vector.gp, 0x28],
+    [
+      'an RPL that is not the DPL',
+      [0x8000, Selector.userCode & ~3, 2, Place.stack, Selector.userData],
+      Vector.gp,
+      0x28,
+    ],
     ['a data segment as CS', [0x8000, 0x10, 2, Place.stack, 0x10], Vector.gp, 0x10],
     ['CS beyond the GDT', [0x8000, 0x80, 2, Place.stack, 0x10], Vector.gp, 0x80],
     ['CS of an LDT that is not there', [0x8000, 0x0c, 2, Place.stack, 0x10], Vector.gp, 0x0c],
@@ -115,7 +127,11 @@ describe('SYSCALL and SYSRET', () => {
     m.run()
     expect(m.u64(State.rip)).toBe(BigInt(Place.code + 2))
     expect(rflags(m)).toBe(BigInt(2 | Flag.if | Flag.ac | Flag.df | Flag.zf | Flag.pf))
-    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([Selector.userCode, Selector.userData, 3])
+    expect([m.selector(Segment.cs), m.selector(Segment.ss), m.i32(State.cpl)]).toEqual([
+      Selector.userCode,
+      Selector.userData,
+      3,
+    ])
   })
 
   test('error: without EFER.SCE, at CPL 3, to an address that is not canonical', () => {
