@@ -129,7 +129,7 @@ export async function readGuestModules(
   for (const entry of readDebianPackage(await readFile(guest.kernelPackage))) {
     const path = entry.path.replace(/^usr\/lib\//, 'lib/')
     if (entry.type === 'file' && path.startsWith('lib/modules/') && wanted(path)) {
-      files.push({ path, bytes: entry.bytes.slice(), mode: 0o644 })
+      files.push({ path, bytes: new Uint8Array(entry.bytes), mode: 0o644 })
     }
   }
   return files

@@ -85,7 +85,7 @@ export function createExecChannel(events: ExecChannelEvents): ExecChannel {
     },
     writeInput(bytes: Uint8Array): boolean {
       if (!running || inputEnded) return true // the command has ended: as with a closed pipe, nobody reads
-      if (bytes.length > 0) input.push(bytes.slice())
+      if (bytes.length > 0) input.push(new Uint8Array(bytes)) // a Buffer's slice is no copy
       sendInput()
       return input.length === 0
     },
@@ -166,6 +166,10 @@ export function createExecChannel(events: ExecChannelEvents): ExecChannel {
         if (greeting.length > GREETING.length + MAX_HEADER_BYTES) greeting = ''
       } else {
         const version = greeting.slice(GREETING.length)
+        if (!/^\d+$/.test(version)) {
+          greeting = '\n'
+          continue
+        }
         if (version !== '1') {
           throw new GuestError(
             'guest/exec-protocol',
