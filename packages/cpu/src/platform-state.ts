@@ -91,6 +91,8 @@ export type PitChannelState = {
   readonly loaded: boolean
   /** Time since the count was loaded. */
   readonly elapsedNs: number
+  /** Ticks of `elapsedNs` that belong to periods with an earlier count. */
+  readonly passedTicks: number
   /** Ticks at which a low gate stopped the count, or null while it counts. */
   readonly stoppedTicks: number | null
   /** First byte of a count that is written in two, or null. */

@@ -302,11 +302,12 @@ class Uart16550 implements Uart {
   }
 
   #writeFifoControl(value: number): void {
+    const waited = this.#fifo.length > 0
     if (((value ^ this.#fcr) & FCR_ENABLE) !== 0 || (value & 3) === 3) this.#clearReceiver()
     // The other bits are taken only together with the enable bit. The two clear bits clear themselves.
     this.#fcr = (value & FCR_ENABLE) !== 0 ? value & 0xc9 : 0
     this.#update()
-    if (this.#fifo.length === 0) this.#ready()
+    if (waited && this.#fifo.length === 0) this.#ready()
   }
 
   #writeModemControl(value: number): void {

@@ -20,6 +20,8 @@ export class PitChannel {
   #gate: boolean
   #loaded = false
   #startNs = 0
+  /** Ticks from `#startNs` to the start of the period that has the present count. */
+  #passedTicks = 0
   #stoppedTicks: number | null = null
   #writeLow: number | null = null
   #readHigh = false
@@ -189,7 +191,7 @@ export class PitChannel {
       default:
         rise = n + 2
     }
-    return ticks >= rise ? Infinity : this.#startNs + nsOf(rise, PIT_HZ)
+    return ticks >= rise ? Infinity : this.#startNs + nsOf(this.#passedTicks + rise, PIT_HZ)
   }
 
   save(): PitChannelState {
@@ -203,6 +205,7 @@ export class PitChannel {
       gate: this.#gate,
       loaded: this.#loaded,
       elapsedNs: this.#loaded && this.#stoppedTicks === null ? this.#clock.nowNs() - this.#startNs : 0,
+      passedTicks: this.#loaded && this.#stoppedTicks === null ? this.#passedTicks : 0,
       stoppedTicks: this.#stoppedTicks,
       writeLow: this.#writeLow,
       readHigh: this.#readHigh,
@@ -220,6 +223,7 @@ export class PitChannel {
     this.#gate = state.gate
     this.#loaded = state.loaded
     this.#startNs = this.#clock.nowNs() - state.elapsedNs
+    this.#passedTicks = state.passedTicks
     this.#stoppedTicks = state.stoppedTicks
     this.#writeLow = state.writeLow
     this.#readHigh = state.readHigh
@@ -233,14 +237,11 @@ export class PitChannel {
     let count = value === 0 ? (this.#bcd ? 10_000 : 0x1_0000) : value
     if (this.periodic && count === 1) count = 2
     if (this.periodic && this.#loaded && this.#stoppedTicks === null) {
-      // The new count takes effect when the current period ends, so let `#startNs` be the start of that one. (In mode 3
-      // the chip changes at the half period already.)
+      // The new count takes effect when the current period ends, so ticks count from the start of that one now. (In
+      // mode 3 the chip changes at the half period already.)
       this.#settle()
-      const ticks = this.#ticks()
-      if (ticks > this.#reload) {
-        const whole = Math.floor((ticks - 1) / this.#reload)
-        this.#startNs += nsOf(whole * this.#reload, PIT_HZ)
-      }
+      const periods = Math.floor((this.#ticks() - 1) / this.#reload)
+      if (periods > 0) this.#passedTicks += periods * this.#reload
       this.#nextReload = count
       return
     }
@@ -257,11 +258,13 @@ export class PitChannel {
     }
     this.#loaded = true
     this.#stoppedTicks = null
+    this.#passedTicks = 0
     this.#startNs = this.#clock.nowNs()
   }
 
   #resume(ticks: number): void {
     this.#stoppedTicks = null
+    this.#passedTicks = 0
     this.#startNs = this.#clock.nowNs() - nsOf(ticks, PIT_HZ)
   }
 
@@ -270,13 +273,13 @@ export class PitChannel {
     if (this.#nextReload === 0 || this.#stoppedTicks !== null) return
     // Tick 1 loaded the count, so the period ends one tick after `#reload`.
     if (this.#ticks() <= this.#reload) return
-    this.#startNs += nsOf(this.#reload, PIT_HZ)
+    this.#passedTicks += this.#reload
     this.#reload = this.#nextReload
     this.#nextReload = 0
   }
 
   #ticks(): number {
-    return this.#stoppedTicks ?? ticksOf(this.#clock.nowNs() - this.#startNs, PIT_HZ)
+    return this.#stoppedTicks ?? ticksOf(this.#clock.nowNs() - this.#startNs, PIT_HZ) - this.#passedTicks
   }
 }
 
@@ -296,6 +299,7 @@ export function readPitChannel(reader: StateReader): PitChannelState {
     gate: reader.bool('gate'),
     loaded,
     elapsedNs: Math.max(0, reader.number('elapsedNs')),
+    passedTicks: reader.integer('passedTicks', 0, 2 ** 52),
     stoppedTicks: optional('stoppedTicks', 2 ** 52),
     writeLow: optional('writeLow', 0xff),
     readHigh: reader.bool('readHigh'),
