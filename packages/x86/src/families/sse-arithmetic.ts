@@ -53,34 +53,46 @@ const packedNan = (lanes: 'f32x4' | 'f64x2') =>
 const packedNanF32 = packedNan('f32x4')
 const packedNanF64 = packedNan('f64x2')
 
+/** `result`, but the x86 NaN of x and y where it is a NaN. */
+export function withNanF64(b: Builder, x: Value, y: Value, value: Value): Value {
+  const result = b.local(Type.f64, value)
+  b.if(b.f64.ne(b.get(result), b.get(result)), () =>
+    b.set(result, b.f64.reinterpretI64(b.call(nanF64, b.i64.reinterpretF64(x), b.i64.reinterpretF64(y)))))
+  return b.get(result)
+}
+export function withNanF32(b: Builder, x: Value, y: Value, value: Value): Value {
+  const result = b.local(Type.f32, value)
+  b.if(b.f32.ne(b.get(result), b.get(result)), () =>
+    b.set(result, b.f32.reinterpretI32(b.call(nanF32, b.i32.reinterpretF32(x), b.i32.reinterpretF32(y)))))
+  return b.get(result)
+}
+/** The same for each lane. */
+export function withNanPacked(b: Builder, lanes: 'f32x4' | 'f64x2', x: Value, y: Value, value: Value): Value {
+  const result = b.local(Type.v128, value)
+  b.if(b.v128.anyTrue(b[lanes].ne(b.get(result), b.get(result))), () =>
+    b.set(result, b.call(lanes === 'f32x4' ? packedNanF32 : packedNanF64, x, y, b.get(result))))
+  return b.get(result)
+}
+
 /** One operation on f64 values. For `sqrt` pass the operand as `y` too. */
 export function scalarF64(b: Builder, operation: Arithmetic, x: Value, y: Value): Value {
   if (operation === 'min') return b.select(b.f64.lt(x, y), x, y)
   if (operation === 'max') return b.select(b.f64.gt(x, y), x, y)
-  const result = b.local(Type.f64, operation === 'sqrt' ? b.f64.sqrt(y) : b.f64[operation](x, y))
-  b.if(b.f64.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f64.reinterpretI64(b.call(nanF64, b.i64.reinterpretF64(x), b.i64.reinterpretF64(y)))))
-  return b.get(result)
+  return withNanF64(b, x, y, operation === 'sqrt' ? b.f64.sqrt(y) : b.f64[operation](x, y))
 }
 
 /** One operation on f32 values. For `sqrt` pass the operand as `y` too. */
 export function scalarF32(b: Builder, operation: Arithmetic, x: Value, y: Value): Value {
   if (operation === 'min') return b.select(b.f32.lt(x, y), x, y)
   if (operation === 'max') return b.select(b.f32.gt(x, y), x, y)
-  const result = b.local(Type.f32, operation === 'sqrt' ? b.f32.sqrt(y) : b.f32[operation](x, y))
-  b.if(b.f32.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f32.reinterpretI32(b.call(nanF32, b.i32.reinterpretF32(x), b.i32.reinterpretF32(y)))))
-  return b.get(result)
+  return withNanF32(b, x, y, operation === 'sqrt' ? b.f32.sqrt(y) : b.f32[operation](x, y))
 }
 
 function packed(b: Builder, lanes: 'f32x4' | 'f64x2', operation: Arithmetic, x: Value, y: Value): Value {
   // `pmin(y, x)` is x < y ? x : y, which is what MINPS does with NaNs and zeros.
   if (operation === 'min') return b[lanes].pmin(y, x)
   if (operation === 'max') return b[lanes].pmax(y, x)
-  const result = b.local(Type.v128, operation === 'sqrt' ? b[lanes].sqrt(y) : b[lanes][operation](x, y))
-  b.if(b.v128.anyTrue(b[lanes].ne(b.get(result), b.get(result))), () =>
-    b.set(result, b.call(lanes === 'f32x4' ? packedNanF32 : packedNanF64, x, y, b.get(result))))
-  return b.get(result)
+  return withNanPacked(b, lanes, x, y, operation === 'sqrt' ? b[lanes].sqrt(y) : b[lanes][operation](x, y))
 }
 
 /** One operation on four f32 lanes. For `sqrt` pass the operand as `y` too. */

@@ -25,6 +25,8 @@ import { sseConvertForms } from '../families/sse-convert.ts'
 import { sseIntegerForms } from '../families/sse-integer.ts'
 import { sseMoveForms } from '../families/sse-move.ts'
 import { sseShuffleForms } from '../families/sse-shuffle.ts'
+import { sseStringForms } from '../families/sse-string.ts'
+import { sse4Forms } from '../families/sse4.ts'
 import { xsaveForms } from '../families/xsave.ts'
 import { systemPortForms } from '../families/system-port.ts'
 import { systemRegisterForms } from '../families/system-registers.ts'
@@ -56,6 +58,8 @@ export const forms: readonly Form[] = [
   ...sseIntegerForms,
   ...sseMoveForms,
   ...sseShuffleForms,
+  ...sseStringForms,
+  ...sse4Forms,
   ...xsaveForms,
   ...systemPortForms,
   ...systemRegisterForms,
