@@ -40,11 +40,6 @@ export const explanations: readonly Explanation[] = [
     kind: 'gap',
     explains: (_, expected, actual, { what }) => what === 'vector' && expected.vector === 12 && actual.vector === 13,
   },
-  {
-    reason: 'A near branch to an address that is not canonical faults when the target is fetched',
-    kind: 'gap',
-    explains: (one, expected, actual) => /^(JMP|CALL|RET)$/.test(mnemonic(one)) && expected.vector === 13 && actual.vector === 13,
-  },
 ]
 
 /** The first explanation of a difference, or undefined. */

@@ -2,14 +2,17 @@
  * Near transfers of control (SDM volume 2: JMP Jcc CALL RET LOOP JRCXZ). Far transfers, SYSCALL and interrupts are
  * system instructions.
  *
- * A target that is not canonical faults when it is fetched, as on AMD CPUs, not in the branch. A 66 prefix is ignored,
- * as on Intel's.
+ * An indirect target that is not canonical faults in the branch, before anything changes. A 66 prefix is ignored, as on
+ * Intel's CPUs.
  */
 import type { Builder, Value } from '../ir/builder.ts'
-import { Access } from '../ir/op.ts'
+import { Access, Type } from '../ir/op.ts'
+import { procedure } from '../ir/procedure.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
-import { Flag } from '../state-layout.ts'
+import { Flag, State, Vector } from '../state-layout.ts'
+import { anyBit, notCanonical } from '../system/bit-field.ts'
+import { Cr4 } from '../system/control-bits.ts'
 import { Gpr, push, readGpr, writeGpr } from './registers.ts'
 import { conditionNames, hex } from './sizes.ts'
 
@@ -18,7 +21,19 @@ const hot: FormOptions = { ends: true, hot: true }
 const counted: FormOptions = { ends: true, addressSized: true }
 
 const jmp: Body = (b) => b.branch()
-const jmpIndirect: Body = (b, o) => b.jump(o.read(0))
+/** #GP(0) unless an address is canonical in the 57 bits of 5-level paging, or in 48. */
+const checkWideTarget = procedure('checkWideTarget', { parameters: [Type.i64], mayFault: true }, (b, target) => {
+  const fiveLevels = anyBit(b, b.stateLoad(Access.u64, State.cr4), Cr4.la57)
+  b.if(b.i32.or(b.i32.eqz(fiveLevels), notCanonical(b, target!, 57)), () => b.raise(Vector.gp, b.const32(0)))
+})
+function checkTarget(b: Builder, target: Value): Value {
+  b.if(notCanonical(b, target), () => {
+    b.call(checkWideTarget, target)
+  })
+  return target
+}
+
+const jmpIndirect: Body = (b, o) => b.jump(checkTarget(b, o.read(0)))
 const jcc =
   (code: number): Body =>
   (b) =>
@@ -30,7 +45,7 @@ const call: Body = (b) => {
 }
 /** The target is read first: a memory operand may be relative to RSP, or lie where the return address goes. */
 const callIndirect: Body = (b, o) => {
-  const target = o.read(0)
+  const target = checkTarget(b, o.read(0))
   push(b, b.nextRip())
   b.jump(target)
 }
@@ -38,7 +53,7 @@ const ret =
   (released: (o: Operands) => Value | undefined): Body =>
   (b, o) => {
     const stack = readGpr(b, Gpr.rsp)
-    const target = b.guestLoad(Access.u64, stack)
+    const target = checkTarget(b, b.guestLoad(Access.u64, stack))
     const popped = b.i64.add(stack, b.const64(8))
     const extra = released(o)
     writeGpr(b, Gpr.rsp, extra === undefined ? popped : b.i64.add(popped, extra))

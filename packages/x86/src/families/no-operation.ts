@@ -3,13 +3,18 @@
  * PAUSE, prefetches, cache-line flushes, fences; and UD0, UD1, UD2, which do nothing but fault.
  *
  * Guest memory has no caches that are modelled, and accesses of one vCPU happen in order: the fences are for other
- * CPUs, which see a vCPU's accesses in an order that x86 allows. Cache-line instructions take no faults here.
+ * CPUs, which see a vCPU's accesses in an order that x86 allows. Instructions on cache lines fault as loads of a byte do,
+ * prefetches never.
  */
+import { Access } from '../ir/op.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Vector } from '../state-layout.ts'
 import { hex, rexW, wordSizes } from './sizes.ts'
 
 const nothing: Body = () => {}
+const cacheLine: Body = (b, o) => {
+  b.guestLoad(Access.u8, o.address())
+}
 const undefinedInstruction: Body = (b) => b.raise(Vector.ud)
 const plain: FormOptions = { user: true }
 const hot: FormOptions = { user: true, hot: true }
@@ -46,9 +51,9 @@ export const noOperationForms: readonly Form[] = [
   form('PREFETCHWT1 m8', '0F 0D /2', nothing, plain),
   // Reserved; AMD CPUs execute them as prefetches.
   ...[3, 4, 5, 6, 7].map((digit) => form('PREFETCH m8', `0F 0D /${digit}`, nothing, plain)),
-  form('CLFLUSH m8', 'NP 0F AE /7', nothing, plain),
-  form('CLFLUSHOPT m8', '66 0F AE /7', nothing, { ...plain, feature: 'clflushopt' }),
-  form('CLWB m8', '66 0F AE /6', nothing, { ...plain, feature: 'clwb' }),
+  form('CLFLUSH m8', 'NP 0F AE /7', cacheLine, plain),
+  form('CLFLUSHOPT m8', '66 0F AE /7', cacheLine, { ...plain, feature: 'clflushopt' }),
+  form('CLWB m8', '66 0F AE /6', cacheLine, { ...plain, feature: 'clwb' }),
   form('LFENCE', 'NP 0F AE /5 reg', nothing, plain),
   form('MFENCE', 'NP 0F AE /6 reg', nothing, plain),
   form('SFENCE', 'NP 0F AE /7 reg', nothing, plain),
