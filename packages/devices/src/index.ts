@@ -33,6 +33,28 @@ export { createPic, type Pic, type PicOptions } from './interrupts/pic.ts'
 export { attachDevice, type BusAccess, createIoBus, type IoBus } from './io-bus.ts'
 export { createIrqLine, type IrqLine, noIrq } from './irq-line.ts'
 export {
+  ACPI_PM_BASE,
+  ACPI_PM_CONTROL,
+  ACPI_PM_EVENT,
+  ACPI_PM_TIMER,
+  ACPI_S5_TYPE,
+  type AcpiPm,
+  type AcpiPmOptions,
+  type AcpiPmState,
+  createAcpiPm,
+  PM_TIMER_HZ,
+} from './platform/acpi-pm.ts'
+export { createDebugConsole, type DebugConsole, type DebugConsoleOptions } from './platform/debug-console.ts'
+export { createDebugExit, type DebugExitOptions } from './platform/debug-exit.ts'
+export { createI8042, type I8042, type I8042Options, type I8042State } from './platform/i8042.ts'
+export {
+  createResetControl,
+  RESET_CONTROL_PORT,
+  RESET_CONTROL_VALUE,
+  type ResetControl,
+  type ResetControlState,
+} from './platform/reset-control.ts'
+export {
   createUart,
   type ModemLines,
   type SerialHost,
@@ -41,3 +63,4 @@ export {
   type UartState,
 } from './serial/uart-16550.ts'
 export { createPit, type Pit, type PitOptions } from './timers/pit.ts'
+export { createRtc, type Rtc, type RtcOptions, type RtcState } from './timers/rtc.ts'

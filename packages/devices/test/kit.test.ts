@@ -1,11 +1,17 @@
 import { testDevice } from '../src/conformance/index.ts'
 import {
+  createAcpiPm,
   createApicBus,
+  createDebugConsole,
+  createDebugExit,
+  createI8042,
   createIoapic,
   createIrqLine,
   createLapic,
   createPic,
   createPit,
+  createResetControl,
+  createRtc,
   createUart,
   noIrq,
 } from '../src/index.ts'
@@ -36,4 +42,31 @@ testDevice({
     const irq = createIrqLine(() => {})
     return { device: createUart({ id: 'com1', base: 0x3f8, irq, queue, host: { transmit() {} } }) }
   },
+})
+
+const control = { powerOff() {}, reset() {}, debugExit() {} }
+testDevice({
+  name: 'RTC MC146818',
+  create: (queue) => ({
+    device: createRtc({
+      queue,
+      irq: noIrq,
+      wallClock: { nowMs: () => 1_700_000_000_250 },
+      lowBytes: 2 ** 30,
+    }),
+  }),
+  // Time and contents have a battery.
+  resetsCompletely: false,
+})
+for (const keyboard of [false, true])
+  testDevice({
+    name: `i8042${keyboard ? ' with a keyboard' : ''}`,
+    create: () => ({ device: createI8042({ irq: noIrq, control, keyboard }) }),
+  })
+testDevice({ name: 'ACPI PM', create: (queue) => ({ device: createAcpiPm({ queue, sci: noIrq, control }) }) })
+testDevice({ name: 'reset control', create: () => ({ device: createResetControl({ control }) }) })
+testDevice({ name: 'debug exit', create: () => ({ device: createDebugExit({ control }) }) })
+testDevice({
+  name: 'debug console',
+  create: () => ({ device: createDebugConsole({ transmit() {} }) }),
 })
