@@ -22,7 +22,9 @@ export function targetAddress(random: Random, sizeBytes: number, alignment: numb
   const aligned = (address: bigint): bigint => address - (address % BigInt(alignment))
   const size = BigInt(sizeBytes)
   const before = BigInt(random.below(sizeBytes + 1))
-  switch (random.below(20)) {
+  const choice = random.below(20)
+  // What is large must not reach memory that is not watched.
+  switch (sizeBytes > 64 && (choice === 2 || choice === 3 || choice === 6) ? 19 : choice) {
     case 0:
     case 1:
       return WINDOW_MIDDLE - before

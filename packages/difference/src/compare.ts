@@ -49,7 +49,8 @@ export function differences(one: Case, expected: MachineImage, actual: MachineIm
   compare('MXCSR', left.getUint32(Fxsave.mxcsr, true), right.getUint32(Fxsave.mxcsr, true))
   const extended = (view: DataView, at: number): bigint =>
     (BigInt(view.getUint16(at + 8, true)) << 64n) | view.getBigUint64(at, true)
-  for (let register = 0; register < 8; register++) {
+  // XSAVE stores zeros for registers once the x87 unit is in its initial state: what they held cannot be seen any more.
+  if (!isInitial(left)) for (let register = 0; register < 8; register++) {
     const at = Fxsave.st + 16 * register
     compare(`ST${register}`, extended(left, at), extended(right, at))
   }
@@ -70,4 +71,8 @@ export function differences(one: Case, expected: MachineImage, actual: MachineIm
       if (!ignored[at] && expected.memory[at] !== actual.memory[at])
         compare(`byte at ${hex(address + BigInt(at - offset))}`, expected.memory[at]!, actual.memory[at]!)
   return found
+}
+
+function isInitial(view: DataView): boolean {
+  return view.getUint16(Fxsave.fcw, true) === 0x37f && view.getUint16(Fxsave.fsw, true) === 0 && view.getUint8(Fxsave.ftw) === 0
 }

@@ -300,7 +300,11 @@ function codePointer(random: Random, state: MachineImage, given: readonly Encode
 
 /** A value for MXCSR that can be loaded, in most cases. */
 function loadable(random: Random, state: MachineImage, target: bigint | undefined, offset: number): undefined {
-  if (target !== undefined && !random.once(4)) write(state, target + BigInt(offset), BigInt(random.u32() & 0xffff), 4)
+  if (target === undefined) return undefined
+  const at = target + BigInt(offset)
+  // MXCSR.MM (bit 17) is reserved on Intel CPUs only.
+  const value = random.once(4) ? (read(state, at, 4) ?? 0n) & ~0x2_0000n : BigInt(random.u32() & 0xffff)
+  write(state, at, value, 4)
   return undefined
 }
 

@@ -74,13 +74,18 @@ const store = (from: Procedure, bits: 16 | 32 | 64, pops: number): Body =>
     const value = b.call(from)
     storeAndPop(b, pops, () => o.writeLow(0, accessOf[bits], value))
   })
+/** Stores 10 bytes, or none: the lowest that faults tells. */
+function storeTen(b: Builder, address: Value, low: Value, high: Value): void {
+  const highAddress = b.i64.add(address, b.const64(8))
+  b.guestRef(Access.u64, address)
+  b.guestStore(Access.u16, highAddress, high)
+  b.guestStore(Access.u64, address, low)
+}
 const store80 = fpu((b, o) => {
   const significand = b.call(readRegister, stackTop(b))
   const signExponent = signExponentOf(b)
   storeAndPop(b, 1, () => {
-    const address = o.address()
-    b.guestStore(Access.u16, b.i64.add(address, b.const64(8)), signExponent)
-    b.guestStore(Access.u64, address, significand)
+    storeTen(b, o.address(), significand, signExponent)
   })
 })
 const storeRegister = (pops: number): Body =>
@@ -109,9 +114,7 @@ const storeDecimal = fpu((b, o) => {
   const low = b.select(tooLarge, b.const64(0xc000_0000_0000_0000n), b.call(toBcdLow, magnitude))
   const high = b.select(tooLarge, b.const64(0xffff), b.i64.or(b.call(toBcdHigh, magnitude), b.i64.shl(negative, b.const64(15))))
   storeAndPop(b, 1, () => {
-    const address = o.address()
-    b.guestStore(Access.u16, b.i64.add(address, b.const64(8)), high)
-    b.guestStore(Access.u64, address, low)
+    storeTen(b, o.address(), low, high)
   })
 })
 function signExponentOfTop(b: Builder): Value {

@@ -28,6 +28,8 @@ const maskedStore = mmx((b, o) => {
   const selected = b.i8x16.bitmask(readMmx(b, o, 1))
   const rdi = b.truncate(o.addressBits, b.stateLoad(Access.u64, State.gpr + 7 * 8))
   const address = b.i64.add(o.segmentBase(Segment.ds), rdi)
+  // All faults before the first byte. That bytes which are not selected fault as well is allowed, and what AMD CPUs do.
+  b.guestRef(Access.u64, address)
   for (let byte = 0; byte < 8; byte++)
     b.if(b.i32.and(selected, b.const32(1 << byte)), () => {
       const lane = b.i64.extendI32U(b.extractLane('i8x16', value, byte))

@@ -59,6 +59,9 @@ const maskedStore = sse((b, o) => {
   const selected = b.i8x16.bitmask(o.readVector(1))
   const rdi = b.truncate(o.addressBits, b.stateLoad(Access.u64, State.gpr + 7 * 8))
   const address = b.i64.add(o.segmentBase(Segment.ds), rdi)
+  // All faults before the first byte. That bytes which are not selected fault as well is allowed, and what AMD CPUs do.
+  b.guestRef(Access.u64, address)
+  b.guestRef(Access.u64, b.i64.add(address, b.const64(8)))
   for (let byte = 0; byte < 16; byte++)
     b.if(b.i32.and(selected, b.const32(1 << byte)), () => {
       const lane = b.i64.extendI32U(b.extractLane('i8x16', value, byte))

@@ -109,6 +109,9 @@ function checkedMxcsr(b: Builder, value: Value): Value {
 }
 
 const fxsave = procedure('fxsave', { parameters: [Type.i64, Type.i32], mayFault: true }, (b, address, wide) => {
+  // All 512 bytes must be writable, those that are not written too.
+  b.guestRef(Access.u64, address)
+  b.guestRef(Access.u64, at(b, address, 504))
   b.call(saveX87, address, wide)
   b.call(saveMxcsr, address)
   b.call(saveVectors, at(b, address, XMM), b.const32(0))
