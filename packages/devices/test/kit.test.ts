@@ -35,6 +35,30 @@ for (const virtualWire of [false, true])
       return { device: lapic, ranges: [lapic.page] }
     },
   })
+testDevice({
+  name: 'LAPIC in x2APIC mode',
+  create: (queue) => {
+    const host = { interruptPending() {}, nmi() {}, smi() {}, init() {}, startup() {} }
+    const lapic = createLapic({ apicId: 3, queue, bus: createApicBus(), host, tsc })
+    lapic.writeMsr(0x1b, 0xfee0_0c00, 0)
+    const msr = { value: 0, valueHigh: 0 }
+    // MSRs by offset, 0xff standing for IA32_TSC_DEADLINE; #GP reads as zero.
+    const index = (offset: number): number => (offset === 0xff ? 0x6e0 : 0x800 + offset)
+    const registers = {
+      base: 0,
+      size: 0x100,
+      access: 'answered',
+      read: (offset: number, size: number) =>
+        lapic.readMsr(index(offset), msr) ? (msr.value & (0xffff_ffff >>> (32 - 8 * size))) >>> 0 : 0,
+      write: (offset: number, _size: number, value: number) => {
+        lapic.writeMsr(index(offset), value, value & 1)
+      },
+    } as const
+    return { device: lapic, ranges: [registers] }
+  },
+  // A reset leaves x2APIC mode.
+  resetsCompletely: false,
+})
 testDevice({ name: 'PIT 8254', create: (queue) => ({ device: createPit({ queue, irq: noIrq }) }) })
 testDevice({
   name: 'UART 16550A',

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { describe, expect, test } from 'vitest'
-import { type GuestMemory, HIGH_RAM_BASE, MAX_DIRTY_CLIENTS, PageFlag } from '../index.ts'
+import { type GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_DIRTY_CLIENTS, PageFlag } from '../index.ts'
 
 export interface GuestMemoryKit {
   readonly name: string
@@ -51,6 +51,31 @@ export function testGuestMemory(kit: GuestMemoryKit): void {
         expect(memory.isRam(block.base, block.sizeBytes + 1)).toBe(false)
       }
     })
+
+    test.skipIf(kit.maxRamBytes <= LOW_RAM_LIMIT)(
+      'behaviour: RAM beyond the low limit is found at 4 GiB',
+      () => {
+        const memory = kit.create(LOW_RAM_LIMIT + MIB)
+        expect(memory.blocks.map(({ base, sizeBytes }) => [base, sizeBytes])).toEqual([
+          [0, LOW_RAM_LIMIT],
+          [HIGH_RAM_BASE, MIB],
+        ])
+        memory.writeU32(HIGH_RAM_BASE + 8, 0x1234_5678)
+        expect(memory.readU32(HIGH_RAM_BASE + 8)).toBe(0x1234_5678)
+        expect(memory.readU32(8)).toBe(0)
+        expect(memory.isRam(LOW_RAM_LIMIT, 1)).toBe(false)
+        // The blocks may be neighbours in the host; they are not for the guest.
+        expect(memory.isRam(LOW_RAM_LIMIT - 4, 8)).toBe(false)
+        expect(memory.isRam(HIGH_RAM_BASE - 4, 8)).toBe(false)
+        const client = memory.createDirtyClient('high')
+        client.start()
+        memory.writeU8(HIGH_RAM_BASE + MIB - 1, 1)
+        const bitmap = new Uint32Array(Math.ceil(memory.pageCount / 32))
+        expect(client.harvest(bitmap)).toBe(1)
+        const last = memory.pageCount - 1
+        expect((bitmap[last >>> 5]! >>> (last & 31)) & 1).toBe(1)
+      },
+    )
 
     test('error: what is not RAM throws with its address', () => {
       const memory = kit.create(MIB)
