@@ -1,16 +1,43 @@
 /**
  * x87 arithmetic on the register stack (SDM volume 2, FADD to FXTRACT, without the transcendental ones).
  */
-import { type Builder, type Value } from '../ir/builder.ts'
+import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { State } from '../state-layout.ts'
 import { stackTop } from './fpu-environment.ts'
-import { commit, fpu, isFilled, physical, push, raiseStack, readRegister, signExponentAt, significandAt, finish } from './fpu-stack.ts'
+import {
+  commit,
+  finish,
+  fpu,
+  isFilled,
+  physical,
+  push,
+  raiseStack,
+  readRegister,
+  signExponentAt,
+  significandAt,
+} from './fpu-stack.ts'
+import {
+  BEFORE,
+  INDEFINITE_EXPONENT,
+  INDEFINITE_SIGNIFICAND,
+  SIGN,
+  signExponentOf,
+  unmaskedOf,
+  X87,
+} from './softfloat80.ts'
 import { add, C2, divide, multiply, remainder, squareRoot } from './softfloat80-arithmetic.ts'
-import { extractExponent, extractSignificand, fromF32, fromF64, fromInteger, roundToInteger, scale } from './softfloat80-convert.ts'
-import { BEFORE, INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, SIGN, signExponentOf, X87, unmaskedOf } from './softfloat80.ts'
+import {
+  extractExponent,
+  extractSignificand,
+  fromF32,
+  fromF64,
+  fromInteger,
+  roundToInteger,
+  scale,
+} from './softfloat80-convert.ts'
 
 const { i32, i64 } = Type
 
@@ -29,20 +56,35 @@ type Name = keyof typeof computations
 /** A result, or the indefinite with a stack underflow unless `filled`. Sign and exponent in `State.f80Exponent`. */
 function unlessEmpty(b: Builder, filled: Value, compute: () => Value): Value {
   const significand = b.local(i64, b.const64(INDEFINITE_SIGNIFICAND))
-  b.if(filled, () => b.set(significand, compute()), () => {
-    raiseStack(b, false)
-    b.stateStore(Access.u64, State.f80Exponent, b.const64(INDEFINITE_EXPONENT))
-  })
+  b.if(
+    filled,
+    () => b.set(significand, compute()),
+    () => {
+      raiseStack(b, false)
+      b.stateStore(Access.u64, State.f80Exponent, b.const64(INDEFINITE_EXPONENT))
+    },
+  )
   return b.get(significand)
 }
 
 /** (destination, x, y: physical registers, pops, condition codes) */
 const onRegisters = (name: Name): Procedure =>
-  procedure(`fpu${name}`, { parameters: [i32, i32, i32, i32, i32] }, (b, destination, x, y, pops, defined) => {
-    const result = unlessEmpty(b, b.i32.and(isFilled(b, x), isFilled(b, y)), () =>
-      computations[name](b, significandAt(b, x), signExponentAt(b, x), significandAt(b, y), signExponentAt(b, y)))
-    b.call(commit, destination, result, pops, defined)
-  })
+  procedure(
+    `fpu${name}`,
+    { parameters: [i32, i32, i32, i32, i32] },
+    (b, destination, x, y, pops, defined) => {
+      const result = unlessEmpty(b, b.i32.and(isFilled(b, x), isFilled(b, y)), () =>
+        computations[name](
+          b,
+          significandAt(b, x),
+          signExponentAt(b, x),
+          significandAt(b, y),
+          signExponentAt(b, y),
+        ),
+      )
+      b.call(commit, destination, result, pops, defined)
+    },
+  )
 /** ST(0) with an operand from memory. (y, y, reverse: y is the first operand) */
 const onMemory = (name: Name): Procedure =>
   procedure(`fpu${name}Memory`, { parameters: [i64, i64, i32] }, (b, y, ye, reverse) => {
@@ -51,7 +93,8 @@ const onMemory = (name: Name): Procedure =>
     const xe = signExponentAt(b, top)
     const swap = (one: Value, other: Value): Value => b.select(reverse, other, one)
     const result = unlessEmpty(b, isFilled(b, top), () =>
-      computations[name](b, swap(x, y), swap(xe, ye), swap(y, x), swap(ye, xe)))
+      computations[name](b, swap(x, y), swap(xe, ye), swap(y, x), swap(ye, xe)),
+    )
     b.call(commit, top, result, b.const32(0), b.const32(X87.c1))
   })
 
@@ -59,8 +102,10 @@ const onMemory = (name: Name): Procedure =>
 export const memoryOperand = {
   m32: (b: Builder, o: Parameters<Body>[1]): Value => b.call(fromF32, o.readLow(0, Access.u32)),
   m64: (b: Builder, o: Parameters<Body>[1]): Value => b.call(fromF64, o.readLow(0, Access.u64)),
-  i16: (b: Builder, o: Parameters<Body>[1]): Value => b.call(fromInteger, b.signExtend(16, o.readLow(0, Access.u16))),
-  i32: (b: Builder, o: Parameters<Body>[1]): Value => b.call(fromInteger, b.signExtend(32, o.readLow(0, Access.u32))),
+  i16: (b: Builder, o: Parameters<Body>[1]): Value =>
+    b.call(fromInteger, b.signExtend(16, o.readLow(0, Access.u16))),
+  i32: (b: Builder, o: Parameters<Body>[1]): Value =>
+    b.call(fromInteger, b.signExtend(32, o.readLow(0, Access.u32))),
 } as const
 
 const fpuOptions: FormOptions = { feature: 'fpu', user: true }
@@ -69,7 +114,14 @@ const fpuOptions: FormOptions = { feature: 'fpu', user: true }
  * All forms of one operation.
  * @param digit - ModRM.reg of the memory forms, @param st0 - first opcode byte of the row for ST(0), ST(i), @param sti - for ST(i), ST(0)
  */
-function binaryForms(suffix: string, name: Name, reverse: boolean, digit: number, st0: string, sti: string): Form[] {
+function binaryForms(
+  suffix: string,
+  name: Name,
+  reverse: boolean,
+  digit: number,
+  st0: string,
+  sti: string,
+): Form[] {
   const registers = onRegisters(name)
   const memory = onMemory(name)
   const register = (destination: 0 | 1, pops: number): Body =>
@@ -98,19 +150,21 @@ function binaryForms(suffix: string, name: Name, reverse: boolean, digit: number
 /** ST(0) and ST(1) to ST(0). */
 const onTop = (name: Name, defined: number): Body => {
   const registers = onRegisters(name)
-  return fpu(b => {
+  return fpu((b) => {
     const top = stackTop(b)
     b.call(registers, top, top, physical(b, b.const32(1)), b.const32(0), b.const32(defined))
   })
 }
 
 const unary = (operation: Procedure): Body => {
-  const run = procedure(`fpu-${operation.name}`, {}, b => {
+  const run = procedure(`fpu-${operation.name}`, {}, (b) => {
     const top = stackTop(b)
-    const result = unlessEmpty(b, isFilled(b, top), () => b.call(operation, significandAt(b, top), signExponentAt(b, top)))
+    const result = unlessEmpty(b, isFilled(b, top), () =>
+      b.call(operation, significandAt(b, top), signExponentAt(b, top)),
+    )
     b.call(commit, top, result, b.const32(0), b.const32(X87.c1))
   })
-  return fpu(b => {
+  return fpu((b) => {
     b.call(run)
   })
 }
@@ -127,11 +181,15 @@ const changeSign = procedure('fpuChangeSign', { parameters: [i64, i64] }, (b, fl
 })
 
 /** FXTRACT: the exponent takes the place of ST(0), the significand is pushed. */
-const extract = procedure('fpuExtract', {}, b => {
+const extract = procedure('fpuExtract', {}, (b) => {
   const top = stackTop(b)
   const empty = b.i32.eqz(isFilled(b, top))
   b.if(b.i32.or(empty, isFilled(b, physical(b, b.const32(-1)))), () => {
-    b.if(empty, () => raiseStack(b, false), () => raiseStack(b, true))
+    b.if(
+      empty,
+      () => raiseStack(b, false),
+      () => raiseStack(b, true),
+    )
     b.if(unmaskedOf(b, BEFORE), () => {
       b.call(finish, b.const32(X87.c1))
       b.return()
@@ -165,15 +223,30 @@ export const fpuArithmeticForms: readonly Form[] = [
   ...binaryForms('DIV', 'Divide', false, 6, 'F0', 'F8'),
   ...binaryForms('DIVR', 'Divide', true, 7, 'F8', 'F0'),
 
-  form('FCHS', 'D9 E0', fpu(b => {
-    b.call(changeSign, b.const64(SIGN), b.const64(0xffff))
-  }), fpuOptions),
-  form('FABS', 'D9 E1', fpu(b => {
-    b.call(changeSign, b.const64(0), b.const64(0x7fff))
-  }), fpuOptions),
-  form('FXTRACT', 'D9 F4', fpu(b => {
-    b.call(extract)
-  }), fpuOptions),
+  form(
+    'FCHS',
+    'D9 E0',
+    fpu((b) => {
+      b.call(changeSign, b.const64(SIGN), b.const64(0xffff))
+    }),
+    fpuOptions,
+  ),
+  form(
+    'FABS',
+    'D9 E1',
+    fpu((b) => {
+      b.call(changeSign, b.const64(0), b.const64(0x7fff))
+    }),
+    fpuOptions,
+  ),
+  form(
+    'FXTRACT',
+    'D9 F4',
+    fpu((b) => {
+      b.call(extract)
+    }),
+    fpuOptions,
+  ),
   form('FPREM1', 'D9 F5', onTop('NearestRemainder', X87.c1 | C2), fpuOptions),
   form('FPREM', 'D9 F8', onTop('Remainder', X87.c1 | C2), fpuOptions),
   form('FSQRT', 'D9 FA', unary(squareRoot), fpuOptions),

@@ -4,13 +4,23 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { ARITHMETIC_FLAGS, State } from '../state-layout.ts'
 import { memoryOperand } from './fpu-arithmetic.ts'
 import { stackTop } from './fpu-environment.ts'
-import { CONDITION_CODES, finish, fpu, isFilled, physical, popAndFinish, raiseStack, signExponentAt, significandAt } from './fpu-stack.ts'
-import { classify, compare, Compared } from './softfloat80-convert.ts'
+import {
+  CONDITION_CODES,
+  finish,
+  fpu,
+  isFilled,
+  physical,
+  popAndFinish,
+  raiseStack,
+  signExponentAt,
+  significandAt,
+} from './fpu-stack.ts'
 import { BEFORE, signExponentOf, X87 } from './softfloat80.ts'
+import { Compared, classify, compare } from './softfloat80-convert.ts'
 
 const { i32, i64 } = Type
 
@@ -20,18 +30,28 @@ function raiseCodes(b: Builder, codes: Value): void {
 }
 
 /** Compares ST(0) with y. (y, y, filled: y is no empty register, quiet) -> condition codes */
-const compareTop = procedure('fpuCompareTop', { parameters: [i64, i64, i32, i32], result: i32 }, (b, y, ye, filled, quiet) => {
-  const top = stackTop(b)
-  b.if(b.i32.eqz(b.i32.and(isFilled(b, top), filled)), () => {
-    raiseStack(b, false)
-    b.return(b.const32(Compared.unordered))
-  })
-  b.return(b.call(compare, significandAt(b, top), signExponentAt(b, top), y, ye, quiet))
-})
+const compareTop = procedure(
+  'fpuCompareTop',
+  { parameters: [i64, i64, i32, i32], result: i32 },
+  (b, y, ye, filled, quiet) => {
+    const top = stackTop(b)
+    b.if(b.i32.eqz(b.i32.and(isFilled(b, top), filled)), () => {
+      raiseStack(b, false)
+      b.return(b.const32(Compared.unordered))
+    })
+    b.return(b.call(compare, significandAt(b, top), signExponentAt(b, top), y, ye, quiet))
+  },
+)
 
 function withRegister(b: Builder, i: Value, quiet: boolean): Value {
   const number = physical(b, i)
-  return b.call(compareTop, significandAt(b, number), signExponentAt(b, number), isFilled(b, number), b.const32(quiet ? 1 : 0))
+  return b.call(
+    compareTop,
+    significandAt(b, number),
+    signExponentAt(b, number),
+    isFilled(b, number),
+    b.const32(quiet ? 1 : 0),
+  )
 }
 function toStatus(b: Builder, codes: Value, pops: number): void {
   raiseCodes(b, codes)
@@ -40,7 +60,7 @@ function toStatus(b: Builder, codes: Value, pops: number): void {
 
 const register = (quiet: boolean, pops: number): Body =>
   fpu((b, o) => toStatus(b, withRegister(b, o.number(0), quiet), pops))
-const second = (quiet: boolean): Body => fpu(b => toStatus(b, withRegister(b, b.const32(1), quiet), 2))
+const second = (quiet: boolean): Body => fpu((b) => toStatus(b, withRegister(b, b.const32(1), quiet), 2))
 const memory = (kind: keyof typeof memoryOperand, pops: number): Body =>
   fpu((b, o) => {
     const y = memoryOperand[kind](b, o)
@@ -53,8 +73,10 @@ const toFlags = (quiet: boolean, pops: number): Body =>
     b.flagsSet(ARITHMETIC_FLAGS, b.i32.shrU(codes, b.const32(8)))
     b.call(popAndFinish, b.const32(BEFORE), b.const32(pops), b.const32(X87.c1))
   })
-const test = fpu(b => toStatus(b, b.call(compareTop, b.const64(0), b.const64(0), b.const32(1), b.const32(0)), 0))
-const examine = fpu(b => {
+const test = fpu((b) =>
+  toStatus(b, b.call(compareTop, b.const64(0), b.const64(0), b.const32(1), b.const32(0)), 0),
+)
+const examine = fpu((b) => {
   const top = stackTop(b)
   raiseCodes(b, b.call(classify, significandAt(b, top), signExponentAt(b, top), b.i32.eqz(isFilled(b, top))))
   b.call(finish, b.const32(CONDITION_CODES))

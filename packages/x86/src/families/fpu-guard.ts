@@ -17,7 +17,7 @@ const CR4_OSFXSR = 0x200
 export const FSW_ES = 0x80
 
 /** Derives `sseUnavailable` and `fpuUnavailable` from CR0 and CR4. To be called after either changed, and after state was loaded. */
-export const updateFpuAvailability: Procedure = procedure('updateFpuAvailability', {}, b => {
+export const updateFpuAvailability: Procedure = procedure('updateFpuAvailability', {}, (b) => {
   const cr0 = b.i32.wrapI64(b.stateLoad(Access.u64, State.cr0))
   const cr4 = b.i32.wrapI64(b.stateLoad(Access.u64, State.cr4))
   const emulated = b.i32.and(cr0, b.const32(CR0_EM))
@@ -25,12 +25,18 @@ export const updateFpuAvailability: Procedure = procedure('updateFpuAvailability
   const nm = b.const32(Vector.nm)
   const zero = b.const32(0)
   const unusable = b.i32.or(emulated, b.i32.eqz(b.i32.and(cr4, b.const32(CR4_OSFXSR))))
-  b.stateStore(Access.i32, State.sseUnavailable, b.select(unusable, b.const32(Vector.ud), b.select(switched, nm, zero)))
+  b.stateStore(
+    Access.i32,
+    State.sseUnavailable,
+    b.select(unusable, b.const32(Vector.ud), b.select(switched, nm, zero)),
+  )
   b.stateStore(Access.i32, State.fpuUnavailable, b.select(b.i32.or(emulated, switched), nm, zero))
 })
 
-const raiseSseUnavailable = procedure('raiseSseUnavailable', { mayFault: true }, b => {
-  b.if(b.i32.eq(b.stateLoad(Access.i32, State.sseUnavailable), b.const32(Vector.nm)), () => b.raise(Vector.nm))
+const raiseSseUnavailable = procedure('raiseSseUnavailable', { mayFault: true }, (b) => {
+  b.if(b.i32.eq(b.stateLoad(Access.i32, State.sseUnavailable), b.const32(Vector.nm)), () =>
+    b.raise(Vector.nm),
+  )
   b.raise(Vector.ud)
 })
 
@@ -49,17 +55,19 @@ export function sse(body: Body): Body {
   }
 }
 
-const checkFpu = procedure('checkFpu', { mayFault: true }, b => {
+const checkFpu = procedure('checkFpu', { mayFault: true }, (b) => {
   b.if(b.stateLoad(Access.i32, State.fpuUnavailable), () => b.raise(Vector.nm))
 })
 
-const checkFpuAndPending = procedure('checkFpuAndPending', { mayFault: true }, b => {
+const checkFpuAndPending = procedure('checkFpuAndPending', { mayFault: true }, (b) => {
   b.if(b.stateLoad(Access.i32, State.fpuUnavailable), () => b.raise(Vector.nm))
   b.if(b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(FSW_ES)), () => b.raise(Vector.mf))
 })
 
-const checkMmx = procedure('checkMmx', { mayFault: true }, b => {
-  b.if(b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.cr0), b.const64(CR0_EM))), () => b.raise(Vector.ud))
+const checkMmx = procedure('checkMmx', { mayFault: true }, (b) => {
+  b.if(b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.cr0), b.const64(CR0_EM))), () =>
+    b.raise(Vector.ud),
+  )
   b.if(b.stateLoad(Access.i32, State.fpuUnavailable), () => b.raise(Vector.nm))
   b.if(b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(FSW_ES)), () => b.raise(Vector.mf))
 })
@@ -80,7 +88,7 @@ export function requireMmx(b: Builder): void {
 }
 
 /** FWAIT: EM does not matter, TS only with MP. */
-export const waitForFpu: Procedure = procedure('waitForFpu', { mayFault: true }, b => {
+export const waitForFpu: Procedure = procedure('waitForFpu', { mayFault: true }, (b) => {
   const cr0 = b.i32.and(b.i32.wrapI64(b.stateLoad(Access.u64, State.cr0)), b.const32(CR0_MP | CR0_TS))
   b.if(b.i32.eq(cr0, b.const32(CR0_MP | CR0_TS)), () => b.raise(Vector.nm))
   b.if(b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(FSW_ES)), () => b.raise(Vector.mf))

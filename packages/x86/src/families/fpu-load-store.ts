@@ -4,14 +4,41 @@
 import { type Builder, Condition, type Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { State } from '../state-layout.ts'
-import { commit, exchange, fpu, isFilled, physical, popAndFinish, push, raiseStack, readRegister } from './fpu-stack.ts'
 import { stackTop } from './fpu-environment.ts'
+import {
+  commit,
+  exchange,
+  fpu,
+  isFilled,
+  physical,
+  popAndFinish,
+  push,
+  raiseStack,
+  readRegister,
+} from './fpu-stack.ts'
+import {
+  BEFORE,
+  INDEFINITE_EXPONENT,
+  INDEFINITE_SIGNIFICAND,
+  signExponentOf,
+  unmaskedOf,
+  X87,
+} from './softfloat80.ts'
+import {
+  constantSignificand,
+  constants,
+  fromF32,
+  fromF64,
+  fromInteger,
+  quieten,
+  toF32,
+  toF64,
+  toInteger,
+} from './softfloat80-convert.ts'
 import { fromBcd, toBcdHigh, toBcdLow } from './softfloat80-decimal.ts'
-import { constants, constantSignificand, fromF32, fromF64, fromInteger, quieten, toF32, toF64, toInteger } from './softfloat80-convert.ts'
-import { BEFORE, INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, signExponentOf, X87, unmaskedOf } from './softfloat80.ts'
 
 const { i32, i64 } = Type
 const accessOf = { 16: Access.u16, 32: Access.u32, 64: Access.u64 } as const
@@ -38,7 +65,7 @@ const load80 = fpu((b, o) => {
 })
 const loadRegister = fpu((b, o) => pushValue(b, b.call(readRegister, physical(b, o.number(0)))))
 const loadConstant = (name: string): Body =>
-  fpu(b => {
+  fpu((b) => {
     const constant = constants[name]!
     const significand = constantSignificand(b, constant)
     b.stateStore(Access.u64, State.f80Exponent, b.const64(constant.exponent))
@@ -49,8 +76,12 @@ const loadConstant = (name: string): Body =>
 const NO_STORE: number = BEFORE | X87.overflow | X87.underflow
 
 /** ST(0) converted by `convert`, which is not asked when ST(0) is empty. */
-const converted = (name: string, empty: bigint, convert: (b: Builder, significand: Value, signExponent: Value) => Value): Procedure =>
-  procedure(name, { result: i64 }, b => {
+const converted = (
+  name: string,
+  empty: bigint,
+  convert: (b: Builder, significand: Value, signExponent: Value) => Value,
+): Procedure =>
+  procedure(name, { result: i64 }, (b) => {
     const top = stackTop(b)
     b.if(b.i32.eqz(isFilled(b, top)), () => {
       raiseStack(b, false)
@@ -63,7 +94,8 @@ const topToF32 = converted('fpuTopToF32', 0xffc0_0000n, (b, x, xe) => b.call(toF
 const topToF64 = converted('fpuTopToF64', 0xfff8_0000_0000_0000n, (b, x, xe) => b.call(toF64, x, xe))
 const topToInteger = (bits: 16 | 32 | 64, truncate: boolean): Procedure =>
   converted(`fpuTopToI${bits}${truncate ? 'Truncated' : ''}`, 1n << BigInt(bits - 1), (b, x, xe) =>
-    b.call(toInteger, x, xe, b.const64(bits), b.const32(truncate ? 1 : 0)))
+    b.call(toInteger, x, xe, b.const64(bits), b.const32(truncate ? 1 : 0)),
+  )
 
 function storeAndPop(b: Builder, pops: number, store: () => void): void {
   b.if(b.i32.eqz(unmaskedOf(b, NO_STORE)), store)
@@ -101,7 +133,9 @@ const loadDecimal = fpu((b, o) => {
   pushValue(b, b.call(fromBcd, low, high))
 })
 /** FBSTP. The packed decimal indefinite is all ones above C0000000000000. */
-const decimalInteger = converted('fpuTopToDecimal', 1n << 63n, (b, x, xe) => b.call(toInteger, x, xe, b.const64(64), b.const32(0)))
+const decimalInteger = converted('fpuTopToDecimal', 1n << 63n, (b, x, xe) =>
+  b.call(toInteger, x, xe, b.const64(64), b.const32(0)),
+)
 const storeDecimal = fpu((b, o) => {
   const value = b.call(decimalInteger)
   const negative = b.i64.shrU(signExponentOfTop(b), b.const64(15))
@@ -112,7 +146,11 @@ const storeDecimal = fpu((b, o) => {
     b.stateStore(Access.i32, State.f80Raised, b.i32.or(stack, b.const32(X87.invalid)))
   })
   const low = b.select(tooLarge, b.const64(0xc000_0000_0000_0000n), b.call(toBcdLow, magnitude))
-  const high = b.select(tooLarge, b.const64(0xffff), b.i64.or(b.call(toBcdHigh, magnitude), b.i64.shl(negative, b.const64(15))))
+  const high = b.select(
+    tooLarge,
+    b.const64(0xffff),
+    b.i64.or(b.call(toBcdHigh, magnitude), b.i64.shl(negative, b.const64(15))),
+  )
   storeAndPop(b, 1, () => {
     storeTen(b, o.address(), low, high)
   })
@@ -122,19 +160,27 @@ function signExponentOfTop(b: Builder): Value {
 }
 
 /** FCMOVcc: ST(i) to ST(0). Empty registers underflow whatever the condition says. */
-const conditionalMove = procedure('fpuConditionalMove', { parameters: [i32, i32] }, (b, number, condition) => {
-  const top = stackTop(b)
-  const filled = b.i32.and(isFilled(b, top), isFilled(b, number))
-  const significand = b.local(i64, b.const64(INDEFINITE_SIGNIFICAND))
-  const signExponent = b.local(i64, b.const64(INDEFINITE_EXPONENT))
-  b.if(filled, () => {
-    b.set(significand, b.call(readRegister, b.select(condition, number, top)))
-    b.set(signExponent, signExponentOf(b))
-  }, () => raiseStack(b, false))
-  b.stateStore(Access.u64, State.f80Exponent, b.get(signExponent))
-  // C1 is cleared by an underflow only.
-  b.call(commit, top, b.get(significand), b.const32(0), b.select(filled, b.const32(0), b.const32(X87.c1)))
-})
+const conditionalMove = procedure(
+  'fpuConditionalMove',
+  { parameters: [i32, i32] },
+  (b, number, condition) => {
+    const top = stackTop(b)
+    const filled = b.i32.and(isFilled(b, top), isFilled(b, number))
+    const significand = b.local(i64, b.const64(INDEFINITE_SIGNIFICAND))
+    const signExponent = b.local(i64, b.const64(INDEFINITE_EXPONENT))
+    b.if(
+      filled,
+      () => {
+        b.set(significand, b.call(readRegister, b.select(condition, number, top)))
+        b.set(signExponent, signExponentOf(b))
+      },
+      () => raiseStack(b, false),
+    )
+    b.stateStore(Access.u64, State.f80Exponent, b.get(signExponent))
+    // C1 is cleared by an underflow only.
+    b.call(commit, top, b.get(significand), b.const32(0), b.select(filled, b.const32(0), b.const32(X87.c1)))
+  },
+)
 const moveIf = (condition: number): Body =>
   fpu((b, o: Operands) => {
     b.call(conditionalMove, physical(b, o.number(1)), b.condition(condition))
@@ -189,9 +235,16 @@ export const fpuLoadStoreForms: readonly Form[] = [
   form('FBLD m80', 'DF /4', loadDecimal, x87),
   form('FBSTP m80', 'DF /6', storeDecimal, x87),
 
-  form('FXCH ST(i)', 'D9 C8+i', fpu((b, o) => {
-    b.call(exchange, physical(b, o.number(0)))
-  }), x87),
-  ...moves.map(([name, encoding, condition]) => form(`${name} ST(0), ST(i)`, encoding, moveIf(condition), x87)),
+  form(
+    'FXCH ST(i)',
+    'D9 C8+i',
+    fpu((b, o) => {
+      b.call(exchange, physical(b, o.number(0)))
+    }),
+    x87,
+  ),
+  ...moves.map(([name, encoding, condition]) =>
+    form(`${name} ST(0), ST(i)`, encoding, moveIf(condition), x87),
+  ),
   ...constantOpcodes.map(([name, encoding]) => form(name, encoding, loadConstant(name), x87)),
 ]

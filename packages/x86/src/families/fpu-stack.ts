@@ -11,7 +11,15 @@ import type { Body } from '../isa/form.ts'
 import { State } from '../state-layout.ts'
 import { registerIndex, stackTop, updateErrorSummary } from './fpu-environment.ts'
 import { requireFpuWait } from './fpu-guard.ts'
-import { BEFORE, give, giveIndefinite, INDEFINITE_EXPONENT, INDEFINITE_SIGNIFICAND, unmaskedOf, X87 } from './softfloat80.ts'
+import {
+  BEFORE,
+  give,
+  giveIndefinite,
+  INDEFINITE_EXPONENT,
+  INDEFINITE_SIGNIFICAND,
+  unmaskedOf,
+  X87,
+} from './softfloat80.ts'
 
 const { i32, i64 } = Type
 
@@ -22,11 +30,13 @@ const COMPARED = 0x4500
 const FSW_TOP = 0x3800
 
 /** A body that waits for pending exceptions and gathers its own. */
-export const fpu = (body: Body): Body => (b, o) => {
-  requireFpuWait(b)
-  b.stateStore(Access.i32, State.f80Raised, b.const32(0))
-  body(b, o)
-}
+export const fpu =
+  (body: Body): Body =>
+  (b, o) => {
+    requireFpuWait(b)
+    b.stateStore(Access.i32, State.f80Raised, b.const32(0))
+    body(b, o)
+  }
 
 /** Number of the physical register of ST(i), i32. */
 export function physical(b: Builder, i: Value): Value {
@@ -55,16 +65,24 @@ function write(b: Builder, number: Value, significand: Value, signExponent: Valu
   const index = registerIndex(b, number)
   b.stateStore(Access.u64, State.x87, significand, index)
   b.stateStore(Access.u16, State.x87 + 8, signExponent, index)
-  b.stateStore(Access.i32, State.ftw, b.i32.or(b.stateLoad(Access.i32, State.ftw), b.i32.shl(b.const32(1), number)))
+  b.stateStore(
+    Access.i32,
+    State.ftw,
+    b.i32.or(b.stateLoad(Access.i32, State.ftw), b.i32.shl(b.const32(1), number)),
+  )
 }
 
 function setTop(b: Builder, top: Value): void {
   const others = b.i32.and(b.stateLoad(Access.i32, State.fsw), b.const32(~FSW_TOP))
-  b.stateStore(Access.i32, State.fsw, b.i32.or(others, b.i32.shl(b.i32.and(top, b.const32(7)), b.const32(11))))
+  b.stateStore(
+    Access.i32,
+    State.fsw,
+    b.i32.or(others, b.i32.shl(b.i32.and(top, b.const32(7)), b.const32(11))),
+  )
 }
 
 /** Marks ST(0) empty and increments TOP. */
-const pop = procedure('fpuPop', {}, b => {
+const pop = procedure('fpuPop', {}, (b) => {
   const top = stackTop(b)
   const bit = b.i32.xor(b.i32.shl(b.const32(1), top), b.const32(-1))
   b.stateStore(Access.i32, State.ftw, b.i32.and(b.stateLoad(Access.i32, State.ftw), bit))
@@ -79,30 +97,48 @@ export const finish: Procedure = procedure('fpuFinish', { parameters: [i32] }, (
 })
 
 /** Pops as often as asked, unless a response is unmasked, and finishes. (mask of responses, pops, condition codes) */
-export const popAndFinish: Procedure = procedure('fpuPopAndFinish', { parameters: [i32, i32, i32] }, (b, mask, pops, defined) => {
-  const raised = b.i32.and(b.stateLoad(Access.i32, State.f80Raised), mask)
-  const blocked = b.i32.and(raised, b.i32.xor(b.stateLoad(Access.i32, State.fcw), b.const32(-1)))
-  b.if(blocked, () => {
-    // Nothing was done, so what doing it would have raised is not so; but comparisons tell their outcome.
-    const before = b.const32(BEFORE | X87.stack | COMPARED)
-    const kept = b.select(b.i32.and(blocked, b.const32(BEFORE)), before, b.const32(BEFORE | X87.stack | COMPARED | X87.overflow | X87.underflow))
-    b.stateStore(Access.i32, State.f80Raised, b.i32.and(b.stateLoad(Access.i32, State.f80Raised), kept))
-  }, () => {
-    b.if(pops, () => {
-      b.call(pop)
-    })
-    b.if(b.i32.gtU(pops, b.const32(1)), () => {
-      b.call(pop)
-    })
-  })
-  b.call(finish, defined)
-})
+export const popAndFinish: Procedure = procedure(
+  'fpuPopAndFinish',
+  { parameters: [i32, i32, i32] },
+  (b, mask, pops, defined) => {
+    const raised = b.i32.and(b.stateLoad(Access.i32, State.f80Raised), mask)
+    const blocked = b.i32.and(raised, b.i32.xor(b.stateLoad(Access.i32, State.fcw), b.const32(-1)))
+    b.if(
+      blocked,
+      () => {
+        // Nothing was done, so what doing it would have raised is not so; but comparisons tell their outcome.
+        const before = b.const32(BEFORE | X87.stack | COMPARED)
+        const kept = b.select(
+          b.i32.and(blocked, b.const32(BEFORE)),
+          before,
+          b.const32(BEFORE | X87.stack | COMPARED | X87.overflow | X87.underflow),
+        )
+        b.stateStore(Access.i32, State.f80Raised, b.i32.and(b.stateLoad(Access.i32, State.f80Raised), kept))
+      },
+      () => {
+        b.if(pops, () => {
+          b.call(pop)
+        })
+        b.if(b.i32.gtU(pops, b.const32(1)), () => {
+          b.call(pop)
+        })
+      },
+    )
+    b.call(finish, defined)
+  },
+)
 
 /** Writes a result (sign and exponent in `State.f80Exponent`). (physical register, significand, pops, condition codes) */
-export const commit: Procedure = procedure('fpuCommit', { parameters: [i32, i64, i32, i32] }, (b, number, significand, pops, defined) => {
-  b.if(b.i32.eqz(unmaskedOf(b, BEFORE)), () => write(b, number, significand, b.stateLoad(Access.u64, State.f80Exponent)))
-  b.call(popAndFinish, b.const32(BEFORE), pops, defined)
-})
+export const commit: Procedure = procedure(
+  'fpuCommit',
+  { parameters: [i32, i64, i32, i32] },
+  (b, number, significand, pops, defined) => {
+    b.if(b.i32.eqz(unmaskedOf(b, BEFORE)), () =>
+      write(b, number, significand, b.stateLoad(Access.u64, State.f80Exponent)),
+    )
+    b.call(popAndFinish, b.const32(BEFORE), pops, defined)
+  },
+)
 
 /** Pushes a value (sign and exponent in `State.f80Exponent`); the indefinite if there is no room. */
 export const push: Procedure = procedure('fpuPush', { parameters: [i64] }, (b, significandIn) => {
@@ -125,13 +161,17 @@ export const push: Procedure = procedure('fpuPush', { parameters: [i64] }, (b, s
 })
 
 /** Value of a physical register; of an empty one the indefinite, with a stack underflow. */
-export const readRegister: Procedure = procedure('fpuRead', { parameters: [i32], result: i64 }, (b, number) => {
-  b.if(b.i32.eqz(isFilled(b, number)), () => {
-    raiseStack(b, false)
-    giveIndefinite(b)
-  })
-  give(b, significandAt(b, number), signExponentAt(b, number))
-})
+export const readRegister: Procedure = procedure(
+  'fpuRead',
+  { parameters: [i32], result: i64 },
+  (b, number) => {
+    b.if(b.i32.eqz(isFilled(b, number)), () => {
+      raiseStack(b, false)
+      giveIndefinite(b)
+    })
+    give(b, significandAt(b, number), signExponentAt(b, number))
+  },
+)
 
 /** FXCH: both registers get a value, empty ones the indefinite. (physical register) */
 export const exchange: Procedure = procedure('fpuExchange', { parameters: [i32] }, (b, number) => {

@@ -4,7 +4,7 @@
  */
 import type { Builder } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Segment, State } from '../state-layout.ts'
 import { requireMmx, sse } from './fpu-guard.ts'
 import { enterMmx, mmx, readMmx, writeMmx, writeMmx64 } from './mmx-registers.ts'
@@ -21,7 +21,8 @@ const store = mmx((b, o) => {
 })
 
 const byteMask = mmx((b, o) =>
-  o.write(0, b.i64.extendI32U(b.i32.and(b.i8x16.bitmask(readMmx(b, o, 1)), b.const32(0xff)))))
+  o.write(0, b.i64.extendI32U(b.i32.and(b.i8x16.bitmask(readMmx(b, o, 1)), b.const32(0xff)))),
+)
 
 const maskedStore = mmx((b, o) => {
   const value = readMmx(b, o, 0)
@@ -37,18 +38,19 @@ const maskedStore = mmx((b, o) => {
     })
 })
 
-const emms: Body = b => {
+const emms: Body = (b) => {
   requireMmx(b)
   enterMmx(b)
   b.stateStore(Access.i32, State.ftw, b.const32(0))
 }
 
 /** Conversions to an MMX register. */
-const toMmx = (body: Body): Body => sse((b, o) => {
-  requireMmx(b)
-  body(b, o)
-  enterMmx(b)
-})
+const toMmx = (body: Body): Body =>
+  sse((b, o) => {
+    requireMmx(b)
+    body(b, o)
+    enterMmx(b)
+  })
 const f32ToMmx = (truncate: boolean): Body =>
   toMmx((b, o) => {
     const x = b.i64x2.splat(o.readLow(1, Access.u64))
@@ -89,8 +91,18 @@ export const mmxForms: readonly Form[] = [
   form('MOVNTQ m64, mm', 'NP 0F E7 /r', store, sse1),
   form('MASKMOVQ mm1, mm2', 'NP 0F F7 /r', maskedStore, { ...sse1, addressSized: true }),
   form('PMOVMSKB r32, mm', 'NP 0F D7 /r', byteMask, sse1),
-  form('MOVQ2DQ xmm, mm', 'F3 0F D6 /r', toMmx((b, o) => o.writeVector(0, zeroExtended(b, o.readLow(1, Access.u64)))), sse2),
-  form('MOVDQ2Q mm, xmm', 'F2 0F D6 /r', toMmx((b, o) => writeMmx64(b, o, 0, o.readLow(1, Access.u64))), sse2),
+  form(
+    'MOVQ2DQ xmm, mm',
+    'F3 0F D6 /r',
+    toMmx((b, o) => o.writeVector(0, zeroExtended(b, o.readLow(1, Access.u64)))),
+    sse2,
+  ),
+  form(
+    'MOVDQ2Q mm, xmm',
+    'F2 0F D6 /r',
+    toMmx((b, o) => writeMmx64(b, o, 0, o.readLow(1, Access.u64))),
+    sse2,
+  ),
 
   form('CVTPI2PS xmm, mm/m64', 'NP 0F 2A /r', mmxToF32, sse1),
   form('CVTPI2PD xmm, mm/m64', '66 0F 2A /r', mmxToF64, sse2),

@@ -18,7 +18,16 @@ import { State } from '../state-layout.ts'
 const { i32, i64 } = Type
 
 /** Exception bits of status and control word, and C1. */
-export const X87 = { invalid: 1, denormal: 2, zeroDivide: 4, overflow: 8, underflow: 0x10, precision: 0x20, stack: 0x40, c1: 0x200 } as const
+export const X87 = {
+  invalid: 1,
+  denormal: 2,
+  zeroDivide: 4,
+  overflow: 8,
+  underflow: 0x10,
+  precision: 0x20,
+  stack: 0x40,
+  c1: 0x200,
+} as const
 
 export const INTEGER_BIT: bigint = 1n << 63n
 export const QUIET_BIT: bigint = 1n << 62n
@@ -33,7 +42,11 @@ const WRAP = 24576n
 
 /** Adds to the exceptions of this instruction. */
 export function raise(b: Builder, bits: number): void {
-  b.stateStore(Access.i32, State.f80Raised, b.i32.or(b.stateLoad(Access.i32, State.f80Raised), b.const32(bits)))
+  b.stateStore(
+    Access.i32,
+    State.f80Raised,
+    b.i32.or(b.stateLoad(Access.i32, State.f80Raised), b.const32(bits)),
+  )
 }
 
 /** Exceptions whose unmasked response leaves operands alone. */
@@ -107,36 +120,48 @@ export function droppedBits(b: Builder): Value {
  * Whether a magnitude is rounded up. (sign: 0 or not, fraction: what is cut off, 2^63 is one half, odd: last kept bit,
  * 0 or not) -> 0 or 1
  */
-export const roundsUp: Procedure = procedure('f80RoundsUp', { parameters: [i64, i64, i64], result: i32 }, (b, sign, fraction, odd) => {
-  const w = int64(b)
-  const rc = roundingControl(b)
-  b.if(w.isZero(rc), () => {
-    const tie = b.i32.and(w.eq(fraction, INTEGER_BIT), w.ne(odd, 0n))
-    b.return(b.i32.or(w.gtU(fraction, INTEGER_BIT), tie))
-  })
-  const towards = w.select(w.ne(sign, 0n), 1n, 2n)
-  b.return(b.i32.and(w.eq(rc, towards), w.ne(fraction, 0n)))
-})
+export const roundsUp: Procedure = procedure(
+  'f80RoundsUp',
+  { parameters: [i64, i64, i64], result: i32 },
+  (b, sign, fraction, odd) => {
+    const w = int64(b)
+    const rc = roundingControl(b)
+    b.if(w.isZero(rc), () => {
+      const tie = b.i32.and(w.eq(fraction, INTEGER_BIT), w.ne(odd, 0n))
+      b.return(b.i32.or(w.gtU(fraction, INTEGER_BIT), tie))
+    })
+    const towards = w.select(w.ne(sign, 0n), 1n, 2n)
+    b.return(b.i32.and(w.eq(rc, towards), w.ne(fraction, 0n)))
+  },
+)
 
 /** A 128-bit value shifted right by `count` (>= 0); what falls off is or'ed into the lowest bit. High half of the result. */
-export const shiftRightHigh: Procedure = procedure('f80ShiftRightHigh', { parameters: [i64, i64], result: i64 }, (b, high, count) => {
-  const w = int64(b)
-  b.return(w.select(w.geU(count, 64n), 0n, w.shr(high, count)))
-})
+export const shiftRightHigh: Procedure = procedure(
+  'f80ShiftRightHigh',
+  { parameters: [i64, i64], result: i64 },
+  (b, high, count) => {
+    const w = int64(b)
+    b.return(w.select(w.geU(count, 64n), 0n, w.shr(high, count)))
+  },
+)
 /** Low half of the same shift. (high, low, count) */
-export const shiftRightLow: Procedure = procedure('f80ShiftRightLow', { parameters: [i64, i64, i64], result: i64 }, (b, high, low, count) => {
-  const w = int64(b)
-  const sticky = (value: Value): Value => w.fromBool(w.ne(value, 0n))
-  b.if(w.isZero(count), () => b.return(low))
-  b.if(w.ltU(count, 64n), () => {
-    const back = w.sub(64n, count)
-    b.return(w.or(w.or(w.shl(high, back), w.shr(low, count)), sticky(w.shl(low, back))))
-  })
-  b.if(w.eq(count, 64n), () => b.return(w.or(high, sticky(low))))
-  b.if(w.geU(count, 128n), () => b.return(sticky(w.or(high, low))))
-  const lost = w.or(w.shl(high, w.sub(128n, count)), low)
-  b.return(w.or(w.shr(high, w.sub(count, 64n)), sticky(lost)))
-})
+export const shiftRightLow: Procedure = procedure(
+  'f80ShiftRightLow',
+  { parameters: [i64, i64, i64], result: i64 },
+  (b, high, low, count) => {
+    const w = int64(b)
+    const sticky = (value: Value): Value => w.fromBool(w.ne(value, 0n))
+    b.if(w.isZero(count), () => b.return(low))
+    b.if(w.ltU(count, 64n), () => {
+      const back = w.sub(64n, count)
+      b.return(w.or(w.or(w.shl(high, back), w.shr(low, count)), sticky(w.shl(low, back))))
+    })
+    b.if(w.eq(count, 64n), () => b.return(w.or(high, sticky(low))))
+    b.if(w.geU(count, 128n), () => b.return(sticky(w.or(high, low))))
+    const lost = w.or(w.shl(high, w.sub(128n, count)), low)
+    b.return(w.or(w.shr(high, w.sub(count, 64n)), sticky(lost)))
+  },
+)
 
 /**
  * Rounds and packs. (sign: 0 or 0x8000, exponent: biased, any size, high: normalised, low: 64 more bits, dropped: 0, 11
@@ -167,22 +192,26 @@ export const round: Procedure = procedure(
       // Rounded with an unbounded exponent, would it become the smallest normal number?
       const carries = b.i32.and(up(kept, fractionNow()), w.isZero(w.add(kept, unit)))
       b.set(tiny, b.i32.eqz(b.i32.and(w.isZero(b.get(exponent)), carries)))
-      b.if(b.i32.and(b.i32.and(b.get(tiny), forRegister), unmasked(X87.underflow)), () => {
-        raise(b, X87.underflow)
-        // FSCALE can be further out than the exponent is moved: then the result is zero (or infinity).
-        b.if(w.leS(b.get(exponent), -WRAP), () => {
-          raise(b, X87.precision)
-          give(b, w.of(0n), sign)
-        })
-        b.set(exponent, w.add(b.get(exponent), WRAP))
-        b.set(tiny, b.const32(0))
-      }, () => {
-        b.if(b.i32.and(b.get(tiny), unmasked(X87.underflow)), () => raise(b, X87.underflow))
-        const count = w.sub(1n, b.get(exponent))
-        b.set(low, b.call(shiftRightLow, b.get(high), b.get(low), count))
-        b.set(high, b.call(shiftRightHigh, b.get(high), count))
-        b.set(exponent, b.const64(0))
-      })
+      b.if(
+        b.i32.and(b.i32.and(b.get(tiny), forRegister), unmasked(X87.underflow)),
+        () => {
+          raise(b, X87.underflow)
+          // FSCALE can be further out than the exponent is moved: then the result is zero (or infinity).
+          b.if(w.leS(b.get(exponent), -WRAP), () => {
+            raise(b, X87.precision)
+            give(b, w.of(0n), sign)
+          })
+          b.set(exponent, w.add(b.get(exponent), WRAP))
+          b.set(tiny, b.const32(0))
+        },
+        () => {
+          b.if(b.i32.and(b.get(tiny), unmasked(X87.underflow)), () => raise(b, X87.underflow))
+          const count = w.sub(1n, b.get(exponent))
+          b.set(low, b.call(shiftRightLow, b.get(high), b.get(low), count))
+          b.set(high, b.call(shiftRightHigh, b.get(high), count))
+          b.set(exponent, b.const64(0))
+        },
+      )
     })
 
     const kept = b.local(i64, keptNow())
@@ -205,14 +234,18 @@ export const round: Procedure = procedure(
     b.if(w.geS(b.get(exponent), limit), () => {
       raise(b, X87.overflow)
       const near = b.i32.and(forRegister, w.ltS(b.get(exponent), WRAP + MAX_EXPONENT))
-      b.if(b.i32.and(near, unmasked(X87.overflow)), () => b.set(exponent, w.sub(b.get(exponent), WRAP)), () => {
-        raise(b, X87.precision)
-        const rc = roundingControl(b)
-        const away = b.i32.or(w.isZero(rc), w.eq(rc, w.select(w.ne(sign, 0n), 1n, 2n)))
-        b.set(infinite, b.i32.or(away, b.i32.and(forRegister, unmasked(X87.overflow))))
-        b.set(exponent, w.select(b.get(infinite), limit, w.sub(limit, 1n)))
-        b.set(kept, w.select(b.get(infinite), INTEGER_BIT, w.sub(0n, unit)))
-      })
+      b.if(
+        b.i32.and(near, unmasked(X87.overflow)),
+        () => b.set(exponent, w.sub(b.get(exponent), WRAP)),
+        () => {
+          raise(b, X87.precision)
+          const rc = roundingControl(b)
+          const away = b.i32.or(w.isZero(rc), w.eq(rc, w.select(w.ne(sign, 0n), 1n, 2n)))
+          b.set(infinite, b.i32.or(away, b.i32.and(forRegister, unmasked(X87.overflow))))
+          b.set(exponent, w.select(b.get(infinite), limit, w.sub(limit, 1n)))
+          b.set(kept, w.select(b.get(infinite), INTEGER_BIT, w.sub(0n, unit)))
+        },
+      )
     })
     b.if(b.get(infinite), () => raise(b, X87.c1))
     give(b, b.get(kept), w.or(sign, b.get(exponent)))
@@ -223,38 +256,48 @@ export const round: Procedure = procedure(
  * The NaN that an operation on x and y gives, at least one of which is a NaN or unsupported (SDM volume 1, table 4-7):
  * a quiet NaN beats a signalling one, else the larger significand, else the positive one. For one operand pass it twice.
  */
-export const nanOf: Procedure = procedure('f80Nan', { parameters: [i64, i64, i64, i64], result: i64 }, (b, xSignificand, xExponent, ySignificand, yExponent) => {
-  const w = int64(b)
-  forgetDenormal(b)
-  const unsupported = (significand: Value, exponent: Value): Value =>
-    b.i32.and(w.ne(w.and(exponent, MAX_EXPONENT), 0n), w.geS(significand, 0n))
-  b.if(b.i32.or(unsupported(xSignificand, xExponent), unsupported(ySignificand, yExponent)), () => {
-    raise(b, X87.invalid)
-    giveIndefinite(b)
-  })
-  const isNan = (significand: Value, exponent: Value): Value =>
-    b.i32.and(w.eq(w.and(exponent, MAX_EXPONENT), MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
-  const signals = (nan: Value, significand: Value): Value => b.i32.and(nan, w.isZero(w.and(significand, QUIET_BIT)))
-  const xNan = isNan(xSignificand, xExponent)
-  const yNan = isNan(ySignificand, yExponent)
-  const xSignals = signals(xNan, xSignificand)
-  const ySignals = signals(yNan, ySignificand)
-  b.if(b.i32.or(xSignals, ySignals), () => raise(b, X87.invalid))
-  const x = w.or(xSignificand, QUIET_BIT)
-  const y = w.or(ySignificand, QUIET_BIT)
-  const giveX = (): void => give(b, x, xExponent)
-  const giveY = (): void => give(b, y, yExponent)
-  b.if(b.i32.eqz(yNan), giveX)
-  b.if(b.i32.eqz(xNan), giveY)
-  b.if(b.i32.ne(xSignals, ySignals), () => b.if(xSignals, giveY, giveX))
-  b.if(w.gtU(x, y), giveX)
-  b.if(w.gtU(y, x), giveY)
-  b.if(w.ltU(xExponent, yExponent), giveX)
-  giveY()
-})
+export const nanOf: Procedure = procedure(
+  'f80Nan',
+  { parameters: [i64, i64, i64, i64], result: i64 },
+  (b, xSignificand, xExponent, ySignificand, yExponent) => {
+    const w = int64(b)
+    forgetDenormal(b)
+    const unsupported = (significand: Value, exponent: Value): Value =>
+      b.i32.and(w.ne(w.and(exponent, MAX_EXPONENT), 0n), w.geS(significand, 0n))
+    b.if(b.i32.or(unsupported(xSignificand, xExponent), unsupported(ySignificand, yExponent)), () => {
+      raise(b, X87.invalid)
+      giveIndefinite(b)
+    })
+    const isNan = (significand: Value, exponent: Value): Value =>
+      b.i32.and(w.eq(w.and(exponent, MAX_EXPONENT), MAX_EXPONENT), w.ne(w.shl(significand, 1n), 0n))
+    const signals = (nan: Value, significand: Value): Value =>
+      b.i32.and(nan, w.isZero(w.and(significand, QUIET_BIT)))
+    const xNan = isNan(xSignificand, xExponent)
+    const yNan = isNan(ySignificand, yExponent)
+    const xSignals = signals(xNan, xSignificand)
+    const ySignals = signals(yNan, ySignificand)
+    b.if(b.i32.or(xSignals, ySignals), () => raise(b, X87.invalid))
+    const x = w.or(xSignificand, QUIET_BIT)
+    const y = w.or(ySignificand, QUIET_BIT)
+    const giveX = (): void => give(b, x, xExponent)
+    const giveY = (): void => give(b, y, yExponent)
+    b.if(b.i32.eqz(yNan), giveX)
+    b.if(b.i32.eqz(xNan), giveY)
+    b.if(b.i32.ne(xSignals, ySignals), () => b.if(xSignals, giveY, giveX))
+    b.if(w.gtU(x, y), giveX)
+    b.if(w.gtU(y, x), giveY)
+    b.if(w.ltU(xExponent, yExponent), giveX)
+    giveY()
+  },
+)
 
 /** Raises the denormal exception if one of two operands is denormal. */
-export function raiseDenormal(b: Builder, ...operands: readonly (readonly [significand: Value, signExponent: Value])[]): void {
-  const any = operands.map(([significand, signExponent]) => isDenormal(b, significand, signExponent)).reduce((x, y) => b.i32.or(x, y))
+export function raiseDenormal(
+  b: Builder,
+  ...operands: readonly (readonly [significand: Value, signExponent: Value])[]
+): void {
+  const any = operands
+    .map(([significand, signExponent]) => isDenormal(b, significand, signExponent))
+    .reduce((x, y) => b.i32.or(x, y))
   b.if(any, () => raise(b, X87.denormal))
 }

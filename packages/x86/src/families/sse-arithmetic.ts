@@ -9,7 +9,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { sse } from './fpu-guard.ts'
 
@@ -57,20 +57,23 @@ const packedNanF64 = packedNan('f64x2')
 export function withNanF64(b: Builder, x: Value, y: Value, value: Value): Value {
   const result = b.local(Type.f64, value)
   b.if(b.f64.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f64.reinterpretI64(b.call(nanF64, b.i64.reinterpretF64(x), b.i64.reinterpretF64(y)))))
+    b.set(result, b.f64.reinterpretI64(b.call(nanF64, b.i64.reinterpretF64(x), b.i64.reinterpretF64(y)))),
+  )
   return b.get(result)
 }
 export function withNanF32(b: Builder, x: Value, y: Value, value: Value): Value {
   const result = b.local(Type.f32, value)
   b.if(b.f32.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f32.reinterpretI32(b.call(nanF32, b.i32.reinterpretF32(x), b.i32.reinterpretF32(y)))))
+    b.set(result, b.f32.reinterpretI32(b.call(nanF32, b.i32.reinterpretF32(x), b.i32.reinterpretF32(y)))),
+  )
   return b.get(result)
 }
 /** The same for each lane. */
 export function withNanPacked(b: Builder, lanes: 'f32x4' | 'f64x2', x: Value, y: Value, value: Value): Value {
   const result = b.local(Type.v128, value)
   b.if(b.v128.anyTrue(b[lanes].ne(b.get(result), b.get(result))), () =>
-    b.set(result, b.call(lanes === 'f32x4' ? packedNanF32 : packedNanF64, x, y, b.get(result))))
+    b.set(result, b.call(lanes === 'f32x4' ? packedNanF32 : packedNanF64, x, y, b.get(result))),
+  )
   return b.get(result)
 }
 
@@ -106,22 +109,34 @@ export function packedF64(b: Builder, operation: Arithmetic, x: Value, y: Value)
 }
 
 const bodies: Readonly<Record<'PS' | 'PD' | 'SS' | 'SD', (operation: Arithmetic) => Body>> = {
-  PS: operation => sse((b, o) => {
-    const y = o.readVector(1)
-    o.writeVector(0, packedF32(b, operation, operation === 'sqrt' ? y : o.readVector(0), y))
-  }),
-  PD: operation => sse((b, o) => {
-    const y = o.readVector(1)
-    o.writeVector(0, packedF64(b, operation, operation === 'sqrt' ? y : o.readVector(0), y))
-  }),
-  SS: operation => sse((b, o) => {
-    const y = o.readLow(1, Access.f32)
-    o.writeLow(0, Access.f32, scalarF32(b, operation, operation === 'sqrt' ? y : o.readLow(0, Access.f32), y))
-  }),
-  SD: operation => sse((b, o) => {
-    const y = o.readLow(1, Access.f64)
-    o.writeLow(0, Access.f64, scalarF64(b, operation, operation === 'sqrt' ? y : o.readLow(0, Access.f64), y))
-  }),
+  PS: (operation) =>
+    sse((b, o) => {
+      const y = o.readVector(1)
+      o.writeVector(0, packedF32(b, operation, operation === 'sqrt' ? y : o.readVector(0), y))
+    }),
+  PD: (operation) =>
+    sse((b, o) => {
+      const y = o.readVector(1)
+      o.writeVector(0, packedF64(b, operation, operation === 'sqrt' ? y : o.readVector(0), y))
+    }),
+  SS: (operation) =>
+    sse((b, o) => {
+      const y = o.readLow(1, Access.f32)
+      o.writeLow(
+        0,
+        Access.f32,
+        scalarF32(b, operation, operation === 'sqrt' ? y : o.readLow(0, Access.f32), y),
+      )
+    }),
+  SD: (operation) =>
+    sse((b, o) => {
+      const y = o.readLow(1, Access.f64)
+      o.writeLow(
+        0,
+        Access.f64,
+        scalarF64(b, operation, operation === 'sqrt' ? y : o.readLow(0, Access.f64), y),
+      )
+    }),
 }
 
 const shapes = {
@@ -130,14 +145,30 @@ const shapes = {
   SS: { prefix: 'F3', source: 'xmm2/m32', feature: 'sse' },
   SD: { prefix: 'F2', source: 'xmm2/m64', feature: 'sse2' },
 } as const
-const hotForms = new Set(['ADDSD', 'SUBSD', 'MULSD', 'DIVSD', 'ADDPD', 'SUBPD', 'MULPD', 'ADDSS', 'SUBSS', 'MULSS'])
+const hotForms = new Set([
+  'ADDSD',
+  'SUBSD',
+  'MULSD',
+  'DIVSD',
+  'ADDPD',
+  'SUBPD',
+  'MULPD',
+  'ADDSS',
+  'SUBSS',
+  'MULSS',
+])
 
 /** The PS, PD, SS and SD forms of one operation. */
 function arithmeticForms(name: string, opcode: string, operation: Arithmetic): Form[] {
-  return (['PS', 'PD', 'SS', 'SD'] as const).map(suffix => {
+  return (['PS', 'PD', 'SS', 'SD'] as const).map((suffix) => {
     const { prefix, source, feature } = shapes[suffix]
     const options: FormOptions = { feature, user: true, hot: hotForms.has(name + suffix) }
-    return form(`${name}${suffix} xmm1, ${source}`, `${prefix} 0F ${opcode} /r`, bodies[suffix](operation), options)
+    return form(
+      `${name}${suffix} xmm1, ${source}`,
+      `${prefix} 0F ${opcode} /r`,
+      bodies[suffix](operation),
+      options,
+    )
   })
 }
 
@@ -180,15 +211,19 @@ const andNot = sse((b, o) => o.writeVector(0, b.v128.andnot(o.readVector(1), o.r
 function packedForms(name: string, opcode: string, body: Body, isHot = false): Form[] {
   return [
     form(`${name}PS xmm1, xmm2/m128`, `NP 0F ${opcode} /r`, body, { feature: 'sse', user: true, hot: isHot }),
-    form(`${name}PD xmm1, xmm2/m128`, `66 0F ${opcode} /r`, body, { feature: 'sse2', user: true, hot: isHot }),
+    form(`${name}PD xmm1, xmm2/m128`, `66 0F ${opcode} /r`, body, {
+      feature: 'sse2',
+      user: true,
+      hot: isHot,
+    }),
   ]
 }
 
 // SSE3: adjacent lanes.
 const evenF32 = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
-const oddF32 = evenF32.map(byte => byte + 4)
+const oddF32 = evenF32.map((byte) => byte + 4)
 const evenF64 = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]
-const oddF64 = evenF64.map(byte => byte + 8)
+const oddF64 = evenF64.map((byte) => byte + 8)
 
 const horizontal = (lanes: 'f32x4' | 'f64x2', operation: 'add' | 'sub'): Body =>
   sse((b, o) => {
@@ -204,7 +239,7 @@ const addSub = (lanes: 'f32x4' | 'f64x2'): Body =>
   sse((b, o: Operands) => {
     const y = o.readVector(1)
     const x = o.readVector(0)
-    const odd = Array.from({ length: 16 }, (_, byte) => byte & (lanes === 'f32x4' ? 4 : 8) ? 0xff : 0)
+    const odd = Array.from({ length: 16 }, (_, byte) => (byte & (lanes === 'f32x4' ? 4 : 8) ? 0xff : 0))
     const sum = packed(b, lanes, 'add', x, y)
     o.writeVector(0, b.v128.bitselect(sum, packed(b, lanes, 'sub', x, y), b.constV128(odd)))
   })

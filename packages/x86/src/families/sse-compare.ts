@@ -40,7 +40,7 @@ const comparePacked = (lanes: 'f32x4' | 'f64x2'): Body =>
     const y = o.readVector(1)
     const x = o.readVector(0)
     const imm = b.i32.wrapI64(o.read(2))
-    const result = pick(b, imm, base => packedPredicate(b, lanes, base, x, y))
+    const result = pick(b, imm, (base) => packedPredicate(b, lanes, base, x, y))
     o.writeVector(0, b.v128.xor(result, b.i32x4.splat(negation(b, imm))))
   })
 
@@ -50,7 +50,7 @@ const compareScalar = (type: 'f32' | 'f64'): Body =>
     const y = o.readLow(1, access)
     const x = o.readLow(0, access)
     const imm = b.i32.wrapI64(o.read(2))
-    const result = pick(b, imm, base => scalarPredicate(b, type, base, x, y))
+    const result = pick(b, imm, (base) => scalarPredicate(b, type, base, x, y))
     const mask = b.i32.xor(b.i32.sub(b.const32(0), result), negation(b, imm))
     o.writeLow(0, type === 'f32' ? Access.u32 : Access.u64, b.i64.extendI32S(mask))
   })
@@ -73,11 +73,25 @@ const compareToFlags = (type: 'f32' | 'f64'): Body =>
 
 export const sseCompareForms: readonly Form[] = [
   form('UCOMISS xmm1, xmm2/m32', 'NP 0F 2E /r', compareToFlags('f32'), { feature: 'sse', user: true }),
-  form('UCOMISD xmm1, xmm2/m64', '66 0F 2E /r', compareToFlags('f64'), { feature: 'sse2', user: true, hot: true }),
+  form('UCOMISD xmm1, xmm2/m64', '66 0F 2E /r', compareToFlags('f64'), {
+    feature: 'sse2',
+    user: true,
+    hot: true,
+  }),
   form('COMISS xmm1, xmm2/m32', 'NP 0F 2F /r', compareToFlags('f32'), { feature: 'sse', user: true }),
-  form('COMISD xmm1, xmm2/m64', '66 0F 2F /r', compareToFlags('f64'), { feature: 'sse2', user: true, hot: true }),
-  form('CMPPS xmm1, xmm2/m128, imm8', 'NP 0F C2 /r ib', comparePacked('f32x4'), { feature: 'sse', user: true }),
-  form('CMPPD xmm1, xmm2/m128, imm8', '66 0F C2 /r ib', comparePacked('f64x2'), { feature: 'sse2', user: true }),
+  form('COMISD xmm1, xmm2/m64', '66 0F 2F /r', compareToFlags('f64'), {
+    feature: 'sse2',
+    user: true,
+    hot: true,
+  }),
+  form('CMPPS xmm1, xmm2/m128, imm8', 'NP 0F C2 /r ib', comparePacked('f32x4'), {
+    feature: 'sse',
+    user: true,
+  }),
+  form('CMPPD xmm1, xmm2/m128, imm8', '66 0F C2 /r ib', comparePacked('f64x2'), {
+    feature: 'sse2',
+    user: true,
+  }),
   form('CMPSS xmm1, xmm2/m32, imm8', 'F3 0F C2 /r ib', compareScalar('f32'), { feature: 'sse', user: true }),
   form('CMPSD xmm1, xmm2/m64, imm8', 'F2 0F C2 /r ib', compareScalar('f64'), { feature: 'sse2', user: true }),
 ]

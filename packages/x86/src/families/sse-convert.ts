@@ -8,7 +8,7 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { State } from '../state-layout.ts'
 import { sse } from './fpu-guard.ts'
 
@@ -16,15 +16,33 @@ const MXCSR_IE = 1
 const MXCSR_RC = 0x6000
 
 /** Sets the sticky invalid flag. */
-export const raiseInvalid: Procedure = procedure('mxcsrInvalid', {}, b =>
-  b.stateStore(Access.i32, State.mxcsr, b.i32.or(b.stateLoad(Access.i32, State.mxcsr), b.const32(MXCSR_IE))))
+export const raiseInvalid: Procedure = procedure('mxcsrInvalid', {}, (b) =>
+  b.stateStore(Access.i32, State.mxcsr, b.i32.or(b.stateLoad(Access.i32, State.mxcsr), b.const32(MXCSR_IE))),
+)
 
 /** Rounds to an integer in a directed mode. (x, RC 1 to 3) */
-const roundDirectedF64 = procedure('roundDirectedF64', { parameters: [Type.f64, Type.i32], result: Type.f64 }, (b, x, rc) =>
-  b.return(b.select(b.i32.eq(rc, b.const32(1)), b.f64.floor(x), b.select(b.i32.eq(rc, b.const32(2)), b.f64.ceil(x), b.f64.trunc(x)))))
+const roundDirectedF64 = procedure(
+  'roundDirectedF64',
+  { parameters: [Type.f64, Type.i32], result: Type.f64 },
+  (b, x, rc) =>
+    b.return(
+      b.select(
+        b.i32.eq(rc, b.const32(1)),
+        b.f64.floor(x),
+        b.select(b.i32.eq(rc, b.const32(2)), b.f64.ceil(x), b.f64.trunc(x)),
+      ),
+    ),
+)
 const roundDirected = (lanes: 'f32x4' | 'f64x2') =>
   procedure(`${lanes}RoundDirected`, { parameters: [Type.v128, Type.i32], result: Type.v128 }, (b, x, rc) =>
-    b.return(b.select(b.i32.eq(rc, b.const32(1)), b[lanes].floor(x), b.select(b.i32.eq(rc, b.const32(2)), b[lanes].ceil(x), b[lanes].trunc(x)))))
+    b.return(
+      b.select(
+        b.i32.eq(rc, b.const32(1)),
+        b[lanes].floor(x),
+        b.select(b.i32.eq(rc, b.const32(2)), b[lanes].ceil(x), b[lanes].trunc(x)),
+      ),
+    ),
+  )
 const roundDirectedPacked = { f32x4: roundDirected('f32x4'), f64x2: roundDirected('f64x2') }
 
 /** MXCSR's rounding control, 0 to 3, i32: nearest, down, up, towards zero. */
@@ -54,7 +72,7 @@ function toInteger(b: Builder, bits: 32 | 64, x: Value, truncate: boolean): Valu
     // Saturation gives the indefinite for what is too small; only NaNs and large values need it.
     b.set(result, b.const64(bits === 32 ? 0x8000_0000n : 0x8000_0000_0000_0000n))
     // The smallest integer is not out of range. Beyond 2^53 its next smaller neighbour is a whole step away.
-    const lowest = b.constF64(bits === 32 ? -2147483649 : -9223372036854777856)
+    const lowest = b.constF64(bits === 32 ? -2147483649 : -(2 ** 63) - 2 ** 11)
     const fits = b.i32.and(b.f64.gt(value, lowest), b.f64.lt(value, b.constF64(0)))
     b.if(b.i32.eqz(fits), () => {
       b.call(raiseInvalid)
@@ -92,13 +110,15 @@ const nanToF64 = procedure('nanToF64', { parameters: [Type.i32], result: Type.i6
 export function narrow(b: Builder, x: Value): Value {
   const result = b.local(Type.f32, b.f32.demoteF64(x))
   b.if(b.f32.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f32.reinterpretI32(b.call(nanToF32, b.i64.reinterpretF64(x)))))
+    b.set(result, b.f32.reinterpretI32(b.call(nanToF32, b.i64.reinterpretF64(x)))),
+  )
   return b.get(result)
 }
 export function widen(b: Builder, x: Value): Value {
   const result = b.local(Type.f64, b.f64.promoteF32(x))
   b.if(b.f64.ne(b.get(result), b.get(result)), () =>
-    b.set(result, b.f64.reinterpretI64(b.call(nanToF64, b.i32.reinterpretF32(x)))))
+    b.set(result, b.f64.reinterpretI64(b.call(nanToF64, b.i32.reinterpretF32(x)))),
+  )
   return b.get(result)
 }
 
@@ -119,7 +139,10 @@ const widenPacked = sse((b, o) => {
   const result = b.local(Type.v128, b.f64x2.promoteLowF32x4(b.get(x)))
   b.if(b.v128.anyTrue(b.f64x2.ne(b.get(result), b.get(result))), () => {
     for (const lane of [0, 1])
-      b.set(result, b.replaceLane('f64x2', b.get(result), lane, widen(b, b.extractLane('f32x4', b.get(x), lane))))
+      b.set(
+        result,
+        b.replaceLane('f64x2', b.get(result), lane, widen(b, b.extractLane('f32x4', b.get(x), lane))),
+      )
   })
   o.writeVector(0, b.get(result))
 })
@@ -148,13 +171,21 @@ export function packedF64ToI32(b: Builder, x: Value, truncate: boolean): Value {
   const zero = b.constV128(new Uint8Array(16))
   const indefinite = b.replaceLane('i64x2', zero, 0, b.const64(0x8000_0000_8000_0000n))
   const mask = b.shuffle(below, zero, lowDwords)
-  return b.v128.bitselect(b.i32x4.truncSatF64x2SZero(value), indefinite, b.replaceLane('i64x2', mask, 1, b.const64(0)))
+  return b.v128.bitselect(
+    b.i32x4.truncSatF64x2SZero(value),
+    indefinite,
+    b.replaceLane('i64x2', mask, 1, b.const64(0)),
+  )
 }
 
-const f32ToI32 = (truncate: boolean): Body => sse((b, o) => o.writeVector(0, packedF32ToI32(b, o.readVector(1), truncate)))
-const f64ToI32 = (truncate: boolean): Body => sse((b, o) => o.writeVector(0, packedF64ToI32(b, o.readVector(1), truncate)))
+const f32ToI32 = (truncate: boolean): Body =>
+  sse((b, o) => o.writeVector(0, packedF32ToI32(b, o.readVector(1), truncate)))
+const f64ToI32 = (truncate: boolean): Body =>
+  sse((b, o) => o.writeVector(0, packedF64ToI32(b, o.readVector(1), truncate)))
 const i32ToF32 = sse((b, o) => o.writeVector(0, b.f32x4.convertI32x4S(o.readVector(1))))
-const i32ToF64 = sse((b, o) => o.writeVector(0, b.f64x2.convertLowI32x4S(b.i64x2.splat(o.readLow(1, Access.u64)))))
+const i32ToF64 = sse((b, o) =>
+  o.writeVector(0, b.f64x2.convertLowI32x4S(b.i64x2.splat(o.readLow(1, Access.u64)))),
+)
 
 const sse1: FormOptions = { feature: 'sse', user: true }
 const sse2: FormOptions = { feature: 'sse2', user: true }

@@ -4,7 +4,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Feature, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Feature, type Form, type FormOptions, form } from '../isa/form.ts'
 import { sse } from './fpu-guard.ts'
 import { mmx, readMmx, readMmxPair, writeMmx } from './mmx-registers.ts'
 
@@ -31,25 +31,42 @@ const mmxPackBody = (operation: Binary): Body =>
 const hotForms = new Set(['PXOR', 'POR', 'PAND', 'PCMPEQB', 'PADDD', 'PADDQ'])
 
 /** XMM and MMX form. @param since - feature of the MMX form, if there is one */
-function both(name: string, opcode: string, operation: Binary, since: Feature | false = 'mmx', feature: Feature = 'sse2', mmxOf = mmxBody): Form[] {
+function both(
+  name: string,
+  opcode: string,
+  operation: Binary,
+  since: Feature | false = 'mmx',
+  feature: Feature = 'sse2',
+  mmxOf = mmxBody,
+): Form[] {
   const options: FormOptions = { feature, user: true, hot: hotForms.has(name) }
   const xmm = form(`${name} xmm1, xmm2/m128`, `66 ${opcode} /r`, xmmBody(operation), options)
   if (!since) return [xmm]
-  return [xmm, form(`${name} mm1, mm2/m64`, `NP ${opcode} /r`, mmxOf(operation), { feature: since, user: true })]
+  return [
+    xmm,
+    form(`${name} mm1, mm2/m64`, `NP ${opcode} /r`, mmxOf(operation), { feature: since, user: true }),
+  ]
 }
 
 type Lanes = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2' | 'v128'
 /** A lane operation that WebAssembly has. */
-const lanewise = (lanes: Lanes, operation: string): Binary => (b, x, y) => b[lanes][operation](x, y)
+const lanewise =
+  (lanes: Lanes, operation: string): Binary =>
+  (b, x, y) =>
+    b[lanes][operation](x, y)
 
 const highWords = [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31]
-const multiplyHigh = (sign: 'S' | 'U'): Binary => (b, x, y) =>
-  b.shuffle(b.i32x4[`extmulLowI16x8${sign}`](x, y), b.i32x4[`extmulHighI16x8${sign}`](x, y), highWords)
+const multiplyHigh =
+  (sign: 'S' | 'U'): Binary =>
+  (b, x, y) =>
+    b.shuffle(b.i32x4[`extmulLowI16x8${sign}`](x, y), b.i32x4[`extmulHighI16x8${sign}`](x, y), highWords)
 
 const evenDwords = [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]
 /** Products of the low dwords of each quadword. */
-const multiplyEven = (sign: 'S' | 'U'): Binary => (b, x, y) =>
-  b.i64x2[`extmulLowI32x4${sign}`](b.shuffle(x, x, evenDwords), b.shuffle(y, y, evenDwords))
+const multiplyEven =
+  (sign: 'S' | 'U'): Binary =>
+  (b, x, y) =>
+    b.i64x2[`extmulLowI32x4${sign}`](b.shuffle(x, x, evenDwords), b.shuffle(y, y, evenDwords))
 
 /** PSADBW: sums of |x - y| over each quadword's bytes. */
 const sumOfDifferences: Binary = (b, x, y) => {
@@ -76,22 +93,46 @@ function shift(b: Builder, lanes: ShiftLanes, direction: Shift, x: Value, count:
   return b.select(tooFar, b.constV128(new Uint8Array(16)), b[lanes][direction](x, short))
 }
 
-function shiftForms(name: string, lanes: ShiftLanes, direction: Shift, opcode: string, group: string): Form[] {
+function shiftForms(
+  name: string,
+  lanes: ShiftLanes,
+  direction: Shift,
+  opcode: string,
+  group: string,
+): Form[] {
   const xmm: FormOptions = { feature: 'sse2', user: true }
   const mm: FormOptions = { feature: 'mmx', user: true }
   return [
-    form(`${name} xmm1, xmm2/m128`, `66 0F ${opcode} /r`, sse((b, o) => {
-      const count = b.extractLane('i64x2', o.readVector(1), 0)
-      o.writeVector(0, shift(b, lanes, direction, o.readVector(0), count))
-    }), xmm),
-    form(`${name} xmm1, imm8`, `66 0F ${group} ib`, sse((b, o) =>
-      o.writeVector(0, shift(b, lanes, direction, o.readVector(0), o.read(1)))), xmm),
-    form(`${name} mm1, mm2/m64`, `NP 0F ${opcode} /r`, mmx((b, o) => {
-      const count = o.readLow(1, Access.u64)
-      writeMmx(b, o, 0, shift(b, lanes, direction, readMmx(b, o, 0), count))
-    }), mm),
-    form(`${name} mm1, imm8`, `NP 0F ${group} ib`, mmx((b, o) =>
-      writeMmx(b, o, 0, shift(b, lanes, direction, readMmx(b, o, 0), o.read(1)))), mm),
+    form(
+      `${name} xmm1, xmm2/m128`,
+      `66 0F ${opcode} /r`,
+      sse((b, o) => {
+        const count = b.extractLane('i64x2', o.readVector(1), 0)
+        o.writeVector(0, shift(b, lanes, direction, o.readVector(0), count))
+      }),
+      xmm,
+    ),
+    form(
+      `${name} xmm1, imm8`,
+      `66 0F ${group} ib`,
+      sse((b, o) => o.writeVector(0, shift(b, lanes, direction, o.readVector(0), o.read(1)))),
+      xmm,
+    ),
+    form(
+      `${name} mm1, mm2/m64`,
+      `NP 0F ${opcode} /r`,
+      mmx((b, o) => {
+        const count = o.readLow(1, Access.u64)
+        writeMmx(b, o, 0, shift(b, lanes, direction, readMmx(b, o, 0), count))
+      }),
+      mm,
+    ),
+    form(
+      `${name} mm1, imm8`,
+      `NP 0F ${group} ib`,
+      mmx((b, o) => writeMmx(b, o, 0, shift(b, lanes, direction, readMmx(b, o, 0), o.read(1)))),
+      mm,
+    ),
   ]
 }
 
@@ -102,7 +143,10 @@ const shiftBytes = (left: boolean): Body =>
     const imm = b.i32.wrapI64(o.read(1))
     const count = b.i8x16.splat(b.select(b.i32.gtU(imm, b.const32(16)), b.const32(16), imm))
     const bytes = b.constV128(iota)
-    o.writeVector(0, b.i8x16.swizzle(o.readVector(0), left ? b.i8x16.sub(bytes, count) : b.i8x16.add(bytes, count)))
+    o.writeVector(
+      0,
+      b.i8x16.swizzle(o.readVector(0), left ? b.i8x16.sub(bytes, count) : b.i8x16.add(bytes, count)),
+    )
   })
 
 // SSSE3.
@@ -110,19 +154,26 @@ const shiftBytes = (left: boolean): Body =>
 const evenWords = [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29]
 const evenOfFour = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
 /** Operation on adjacent lanes of x, then of y. */
-const horizontal = (lanes: 'i16x8' | 'i32x4', operation: string): Binary => (b, x, y) => {
-  const even = lanes === 'i16x8' ? evenWords : evenOfFour
-  const odd = even.map(byte => byte + (lanes === 'i16x8' ? 2 : 4))
-  return b[lanes][operation](b.shuffle(x, y, even), b.shuffle(x, y, odd))
-}
+const horizontal =
+  (lanes: 'i16x8' | 'i32x4', operation: string): Binary =>
+  (b, x, y) => {
+    const even = lanes === 'i16x8' ? evenWords : evenOfFour
+    const odd = even.map((byte) => byte + (lanes === 'i16x8' ? 2 : 4))
+    return b[lanes][operation](b.shuffle(x, y, even), b.shuffle(x, y, odd))
+  }
 /** x where y is positive, -x where it is negative, 0 where it is zero. */
-const sign = (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary => (b, x, y) => {
-  const zero = b.constV128(new Uint8Array(16))
-  const negative = b[lanes].ltS(y, zero)
-  const negated = b.v128.bitselect(b[lanes].neg(x), x, negative)
-  return b.v128.andnot(negated, b[lanes].eq(y, zero))
-}
-const absolute = (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary => (b, _x, y) => b[lanes].abs(y)
+const sign =
+  (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary =>
+  (b, x, y) => {
+    const zero = b.constV128(new Uint8Array(16))
+    const negative = b[lanes].ltS(y, zero)
+    const negated = b.v128.bitselect(b[lanes].neg(x), x, negative)
+    return b.v128.andnot(negated, b[lanes].eq(y, zero))
+  }
+const absolute =
+  (lanes: 'i8x16' | 'i16x8' | 'i32x4'): Binary =>
+  (b, _x, y) =>
+    b[lanes].abs(y)
 /** PMULHRSW: (x * y + 0x4000) >> 15, low 16 bits: unlike WebAssembly's it does not saturate -1 * -1. */
 const multiplyRounded: Binary = (b, x, y) => {
   const half = b.i32x4.splat(b.const32(0x4000))
@@ -138,15 +189,18 @@ const multiplyAddBytes: Binary = (b, x, y) => {
   return b.i16x8.addSatS(even, b.i16x8.mul(b.i16x8.shrU(x, eight), b.i16x8.shrS(y, eight)))
 }
 /** PSHUFB. Swizzle gives zero for every byte number above 15. */
-const shuffleBytes = (mask: number): Binary => (b, x, y) =>
-  b.i8x16.swizzle(x, b.v128.and(y, b.i8x16.splat(b.const32(mask))))
+const shuffleBytes =
+  (mask: number): Binary =>
+  (b, x, y) =>
+    b.i8x16.swizzle(x, b.v128.and(y, b.i8x16.splat(b.const32(mask))))
 
 /** PALIGNR: the bytes from `imm8` on of source below destination. @param bytes - size of an operand */
 function alignRight(b: Builder, bytes: 8 | 16, x: Value, y: Value, immediate: Value): Value {
   const imm = b.i32.wrapI64(immediate)
   const count = b.i8x16.splat(b.select(b.i32.gtU(imm, b.const32(32)), b.const32(32), imm))
   const index = b.i8x16.add(b.constV128(iota), count)
-  if (bytes === 8) return b.i8x16.swizzle(b.shuffle(y, x, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]), index)
+  if (bytes === 8)
+    return b.i8x16.swizzle(b.shuffle(y, x, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]), index)
   const high = b.i8x16.swizzle(x, b.i8x16.sub(index, b.i8x16.splat(b.const32(16))))
   return b.v128.or(b.i8x16.swizzle(y, index), high)
 }
@@ -208,8 +262,14 @@ export const sseIntegerForms: readonly Form[] = [
   form('PSRLDQ xmm1, imm8', '66 0F 73 /3 ib', shiftBytes(false), { feature: 'sse2', user: true }),
   form('PSLLDQ xmm1, imm8', '66 0F 73 /7 ib', shiftBytes(true), { feature: 'sse2', user: true }),
 
-  form('PSHUFB xmm1, xmm2/m128', '66 0F 38 00 /r', xmmBody(shuffleBytes(0x8f)), { feature: 'ssse3', user: true }),
-  form('PSHUFB mm1, mm2/m64', 'NP 0F 38 00 /r', mmxBody(shuffleBytes(0x87)), { feature: 'ssse3', user: true }),
+  form('PSHUFB xmm1, xmm2/m128', '66 0F 38 00 /r', xmmBody(shuffleBytes(0x8f)), {
+    feature: 'ssse3',
+    user: true,
+  }),
+  form('PSHUFB mm1, mm2/m64', 'NP 0F 38 00 /r', mmxBody(shuffleBytes(0x87)), {
+    feature: 'ssse3',
+    user: true,
+  }),
   ...ssse3('PHADDW', '01', horizontal('i16x8', 'add'), mmxPackBody),
   ...ssse3('PHADDD', '02', horizontal('i32x4', 'add'), mmxPackBody),
   ...ssse3('PHADDSW', '03', horizontal('i16x8', 'addSatS'), mmxPackBody),
@@ -224,14 +284,24 @@ export const sseIntegerForms: readonly Form[] = [
   ...ssse3('PABSB', '1C', absolute('i8x16')),
   ...ssse3('PABSW', '1D', absolute('i16x8')),
   ...ssse3('PABSD', '1E', absolute('i32x4')),
-  form('PALIGNR xmm1, xmm2/m128, imm8', '66 0F 3A 0F /r ib', sse((b, o) => {
-    const y = o.readVector(1)
-    o.writeVector(0, alignRight(b, 16, o.readVector(0), y, o.read(2)))
-  }), { feature: 'ssse3', user: true }),
-  form('PALIGNR mm1, mm2/m64, imm8', 'NP 0F 3A 0F /r ib', mmx((b, o) => {
-    const y = readMmx(b, o, 1)
-    writeMmx(b, o, 0, alignRight(b, 8, readMmx(b, o, 0), y, o.read(2)))
-  }), { feature: 'ssse3', user: true }),
+  form(
+    'PALIGNR xmm1, xmm2/m128, imm8',
+    '66 0F 3A 0F /r ib',
+    sse((b, o) => {
+      const y = o.readVector(1)
+      o.writeVector(0, alignRight(b, 16, o.readVector(0), y, o.read(2)))
+    }),
+    { feature: 'ssse3', user: true },
+  ),
+  form(
+    'PALIGNR mm1, mm2/m64, imm8',
+    'NP 0F 3A 0F /r ib',
+    mmx((b, o) => {
+      const y = readMmx(b, o, 1)
+      writeMmx(b, o, 0, alignRight(b, 8, readMmx(b, o, 0), y, o.read(2)))
+    }),
+    { feature: 'ssse3', user: true },
+  ),
 
   ...both('PMULLD', '0F 38 40', lanewise('i32x4', 'mul'), false, 'sse4.1'),
   ...both('PMULDQ', '0F 38 28', multiplyEven('S'), false, 'sse4.1'),

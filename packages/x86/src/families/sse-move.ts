@@ -4,7 +4,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Segment, State } from '../state-layout.ts'
 import { sse } from './fpu-guard.ts'
 
@@ -91,7 +91,12 @@ export const sseMoveForms: readonly Form[] = [
   form('LDDQU xmm1, m128', 'F2 0F F0 /r', moveUnaligned, sse3),
 
   form('MOVSS xmm1, xmm2/m32', 'F3 0F 10 /r', moveScalar(Access.u32), hot(sse1)),
-  form('MOVSS xmm2/m32, xmm1', 'F3 0F 11 /r', sse((_b, o) => o.writeLow(0, Access.u32, o.readLow(1, Access.u32))), hot(sse1)),
+  form(
+    'MOVSS xmm2/m32, xmm1',
+    'F3 0F 11 /r',
+    sse((_b, o) => o.writeLow(0, Access.u32, o.readLow(1, Access.u32))),
+    hot(sse1),
+  ),
   form('MOVSD xmm1, xmm2/m64', 'F2 0F 10 /r', moveScalar(Access.u64), hot(sse2)),
   form('MOVSD xmm2/m64, xmm1', 'F2 0F 11 /r', moveLow, hot(sse2)),
   form('MOVLPS xmm1, m64', 'NP 0F 12 /r', moveLow, sse1),
@@ -124,7 +129,22 @@ export const sseMoveForms: readonly Form[] = [
   form('MOVNTDQA xmm1, m128', '66 0F 38 2A /r', moveAligned, { feature: 'sse4.1', user: true }),
   form('MASKMOVDQU xmm1, xmm2', '66 0F F7 /r', maskedStore, { ...sse2, addressSized: true }),
 
-  form('MOVDDUP xmm1, xmm2/m64', 'F2 0F 12 /r', sse((b, o) => o.writeVector(0, b.i64x2.splat(o.readLow(1, Access.u64)))), sse3),
-  form('MOVSLDUP xmm1, xmm2/m128', 'F3 0F 12 /r', duplicate([0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 8, 9, 10, 11]), sse3),
-  form('MOVSHDUP xmm1, xmm2/m128', 'F3 0F 16 /r', duplicate([4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15]), sse3),
+  form(
+    'MOVDDUP xmm1, xmm2/m64',
+    'F2 0F 12 /r',
+    sse((b, o) => o.writeVector(0, b.i64x2.splat(o.readLow(1, Access.u64)))),
+    sse3,
+  ),
+  form(
+    'MOVSLDUP xmm1, xmm2/m128',
+    'F3 0F 12 /r',
+    duplicate([0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 8, 9, 10, 11]),
+    sse3,
+  ),
+  form(
+    'MOVSHDUP xmm1, xmm2/m128',
+    'F3 0F 16 /r',
+    duplicate([4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15]),
+    sse3,
+  ),
 ]

@@ -4,11 +4,12 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, type LaneShape } from '../ir/op.ts'
-import { type Body, type Feature, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Feature, type Form, type FormOptions, form } from '../isa/form.ts'
 import { sse } from './fpu-guard.ts'
 import { mmx, readMmx, readMmxPair, writeMmx } from './mmx-registers.ts'
 
-const bytes = (length: number, f: (index: number) => number): number[] => Array.from({ length }, (_, index) => f(index))
+const bytes = (length: number, f: (index: number) => number): number[] =>
+  Array.from({ length }, (_, index) => f(index))
 /** 16 bytes from 16-bit or 32-bit lanes. */
 const fromWords = (words: readonly number[]): Uint8Array => new Uint8Array(Uint16Array.from(words).buffer)
 const fromDwords = (dwords: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(dwords).buffer)
@@ -17,7 +18,11 @@ const fromDwords = (dwords: readonly number[]): Uint8Array => new Uint8Array(Uin
 export function shuffleDwords(b: Builder, x: Value, imm: Value): Value {
   const known = b.constantOf(imm)
   if (known !== undefined)
-    return b.shuffle(x, x, bytes(16, byte => ((Number(known) >> ((byte >> 2) * 2)) & 3) * 4 + (byte & 3)))
+    return b.shuffle(
+      x,
+      x,
+      bytes(16, (byte) => ((Number(known) >> ((byte >> 2) * 2)) & 3) * 4 + (byte & 3)),
+    )
   // The field of lane i comes to bits 6 and 7 by a multiplication; then byte numbers 4f to 4f + 3.
   const moved = b.i32x4.mul(b.i32x4.splat(imm), b.constV128(fromDwords([64, 16, 4, 1])))
   const field = b.v128.and(b.i32x4.shrU(moved, b.const32(6)), b.i32x4.splat(b.const32(3)))
@@ -30,12 +35,18 @@ function shuffleWords(b: Builder, x: Value, imm: Value, high: boolean): Value {
   const known = b.constantOf(imm)
   const shuffled = (word: number): boolean => word >= 4 === high
   if (known !== undefined)
-    return b.shuffle(x, x, bytes(16, byte => {
-      const word = byte >> 1
-      return shuffled(word) ? (((Number(known) >> ((word & 3) * 2)) & 3) + (high ? 4 : 0)) * 2 + (byte & 1) : byte
-    }))
-  const factors = bytes(8, word => (shuffled(word) ? 64 >> ((word & 3) * 2) : 0))
-  const base = bytes(8, word => (shuffled(word) ? (high ? 0x0908 : 0x0100) : word * 0x0202 + 0x0100))
+    return b.shuffle(
+      x,
+      x,
+      bytes(16, (byte) => {
+        const word = byte >> 1
+        return shuffled(word)
+          ? (((Number(known) >> ((word & 3) * 2)) & 3) + (high ? 4 : 0)) * 2 + (byte & 1)
+          : byte
+      }),
+    )
+  const factors = bytes(8, (word) => (shuffled(word) ? 64 >> ((word & 3) * 2) : 0))
+  const base = bytes(8, (word) => (shuffled(word) ? (high ? 0x0908 : 0x0100) : word * 0x0202 + 0x0100))
   const moved = b.i16x8.mul(b.i16x8.splat(imm), b.constV128(fromWords(factors)))
   const field = b.v128.and(b.i16x8.shrU(moved, b.const32(6)), b.i16x8.splat(b.const32(3)))
   const first = b.i16x8.mul(field, b.i16x8.splat(b.const32(0x0202)))
@@ -52,20 +63,31 @@ const shufps = sse((b, o) => {
   const y = o.readVector(1)
   const imm = immediate(b, o.read(2))
   const low = shuffleDwords(b, o.readVector(0), imm)
-  o.writeVector(0, b.shuffle(low, shuffleDwords(b, y, imm), bytes(16, byte => (byte < 8 ? byte : byte + 16))))
+  o.writeVector(
+    0,
+    b.shuffle(
+      low,
+      shuffleDwords(b, y, imm),
+      bytes(16, (byte) => (byte < 8 ? byte : byte + 16)),
+    ),
+  )
 })
 const shufpd = sse((b, o) => {
   const y = o.readVector(1)
   const x = o.readVector(0)
   const imm = immediate(b, o.read(2))
   const half = (value: Value, bit: number): Value =>
-    b.select(b.i32.and(imm, b.const32(bit)), b.extractLane('i64x2', value, 1), b.extractLane('i64x2', value, 0))
+    b.select(
+      b.i32.and(imm, b.const32(bit)),
+      b.extractLane('i64x2', value, 1),
+      b.extractLane('i64x2', value, 0),
+    )
   o.writeVector(0, b.replaceLane('i64x2', b.i64x2.splat(half(x, 1)), 1, half(y, 2)))
 })
 
 /** Byte numbers that interleave lanes of `size` bytes of two vectors. */
 const interleave = (size: number, high: boolean): number[] =>
-  bytes(16, byte => {
+  bytes(16, (byte) => {
     const lane = Math.floor(byte / size)
     return (lane >> 1) * size + (byte % size) + (high ? 8 : 0) + (lane & 1 ? 16 : 0)
   })
@@ -78,7 +100,7 @@ const unpack = (size: number, high: boolean): Body =>
 const unpackMmx = (size: number, high: boolean): Body =>
   mmx((b, o) => {
     const pair = readMmxPair(b, o)
-    const pattern = bytes(16, byte => {
+    const pattern = bytes(16, (byte) => {
       const lane = Math.floor((byte & 7) / size)
       return (lane >> 1) * size + (byte % size) + (high ? 4 : 0) + (lane & 1 ? 8 : 0)
     })
@@ -98,7 +120,7 @@ export function extractDynamic(b: Builder, shape: LaneShape, vector: Value, lane
   if (known !== undefined) return wide(b.extractLane(shape, vector, Number(known)))
   const size = laneBytes[shape]
   const first = b.i32.mul(lane, b.const32(size))
-  const index = b.i8x16.add(b.i8x16.splat(first), b.constV128(bytes(16, byte => byte & (size - 1))))
+  const index = b.i8x16.add(b.i8x16.splat(first), b.constV128(bytes(16, (byte) => byte & (size - 1))))
   return wide(b.extractLane(shape, b.i8x16.swizzle(vector, index), 0))
 }
 
@@ -106,22 +128,31 @@ const laneBytes: Record<string, number> = { i8x16: 1, i16x8: 2, i32x4: 4, i64x2:
 type IntegerShape = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2'
 
 /** `vector` with lane `lane` (i32, in range) replaced by the low bits of `value` (i64). */
-export function insertDynamic(b: Builder, shape: IntegerShape, vector: Value, lane: Value, value: Value): Value {
+export function insertDynamic(
+  b: Builder,
+  shape: IntegerShape,
+  vector: Value,
+  lane: Value,
+  value: Value,
+): Value {
   const scalar = shape === 'i64x2' ? value : b.i32.wrapI64(value)
   const known = b.constantOf(lane)
   if (known !== undefined) return b.replaceLane(shape, vector, Number(known), scalar)
-  const numbers = b.constV128(bytes(16, byte => Math.floor(byte / laneBytes[shape]!)))
+  const numbers = b.constV128(bytes(16, (byte) => Math.floor(byte / laneBytes[shape]!)))
   const mask = b.i8x16.eq(numbers, b.i8x16.splat(lane))
   return b.v128.bitselect(b[shape].splat(scalar), vector, mask)
 }
 
-const laneOf = (b: Builder, value: Value, lanes: number): Value => b.i32.and(b.i32.wrapI64(value), b.const32(lanes - 1))
+const laneOf = (b: Builder, value: Value, lanes: number): Value =>
+  b.i32.and(b.i32.wrapI64(value), b.const32(lanes - 1))
 
 const insertWord = sse((b, o) => {
   const value = o.read(1)
   o.writeVector(0, insertDynamic(b, 'i16x8', o.readVector(0), laneOf(b, o.read(2), 8), value))
 })
-const extractWord = sse((b, o) => o.write(0, extractDynamic(b, 'i16x8', o.readVector(1), laneOf(b, o.read(2), 8))))
+const extractWord = sse((b, o) =>
+  o.write(0, extractDynamic(b, 'i16x8', o.readVector(1), laneOf(b, o.read(2), 8))),
+)
 
 const sse1: FormOptions = { feature: 'sse', user: true }
 const sse2: FormOptions = { feature: 'sse2', user: true }
@@ -155,15 +186,28 @@ export const sseShuffleForms: readonly Form[] = [
   form('PSHUFD xmm1, xmm2/m128, imm8', '66 0F 70 /r ib', pshufd, hot2),
   form('PSHUFHW xmm1, xmm2/m128, imm8', 'F3 0F 70 /r ib', pshufw(true), sse2),
   form('PSHUFLW xmm1, xmm2/m128, imm8', 'F2 0F 70 /r ib', pshufw(false), sse2),
-  form('PSHUFW mm1, mm2/m64, imm8', 'NP 0F 70 /r ib', mmx((b, o) =>
-    writeMmx(b, o, 0, shuffleWords(b, readMmx(b, o, 1), immediate(b, o.read(2)), false))), mm('sse')),
+  form(
+    'PSHUFW mm1, mm2/m64, imm8',
+    'NP 0F 70 /r ib',
+    mmx((b, o) => writeMmx(b, o, 0, shuffleWords(b, readMmx(b, o, 1), immediate(b, o.read(2)), false))),
+    mm('sse'),
+  ),
 
   form('PINSRW xmm, r32/m16, imm8', '66 0F C4 /r ib', insertWord, sse2),
   form('PEXTRW r32, xmm, imm8', '66 0F C5 /r ib', extractWord, sse2),
-  form('PINSRW mm, r32/m16, imm8', 'NP 0F C4 /r ib', mmx((b, o) => {
-    const value = o.read(1)
-    writeMmx(b, o, 0, insertDynamic(b, 'i16x8', readMmx(b, o, 0), laneOf(b, o.read(2), 4), value))
-  }), mm('sse')),
-  form('PEXTRW r32, mm, imm8', 'NP 0F C5 /r ib', mmx((b, o) =>
-    o.write(0, extractDynamic(b, 'i16x8', readMmx(b, o, 1), laneOf(b, o.read(2), 4)))), mm('sse')),
+  form(
+    'PINSRW mm, r32/m16, imm8',
+    'NP 0F C4 /r ib',
+    mmx((b, o) => {
+      const value = o.read(1)
+      writeMmx(b, o, 0, insertDynamic(b, 'i16x8', readMmx(b, o, 0), laneOf(b, o.read(2), 4), value))
+    }),
+    mm('sse'),
+  ),
+  form(
+    'PEXTRW r32, mm, imm8',
+    'NP 0F C5 /r ib',
+    mmx((b, o) => o.write(0, extractDynamic(b, 'i16x8', readMmx(b, o, 1), laneOf(b, o.read(2), 4)))),
+    mm('sse'),
+  ),
 ]

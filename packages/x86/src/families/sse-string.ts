@@ -6,11 +6,11 @@
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { ARITHMETIC_FLAGS, State } from '../state-layout.ts'
 import { sse } from './fpu-guard.ts'
-import { laneMask } from './sse4.ts'
 import { extractDynamic } from './sse-shuffle.ts'
+import { laneMask } from './sse4.ts'
 
 const { i32, v128 } = Type
 type Lanes = 'i8x16' | 'i16x8'
@@ -22,62 +22,74 @@ const EQUAL_ORDERED = 3
 
 /** One bit per element of y: the intermediate result, polarity applied. (x, y, elements of x, elements of y, imm8) */
 const compareOf = (lanes: Lanes): Procedure =>
-  procedure(`compareStrings-${lanes}`, { parameters: [v128, v128, i32, i32, i32], result: i32 }, (b, x, y, xLength, yLength, imm) => {
-    const count = countOf[lanes]
-    const all = b.const32((1 << count) - 1)
-    const upTo = (length: Value): Value => b.i32.sub(b.i32.shl(b.const32(1), length), b.const32(1))
-    const not = (value: Value): Value => b.i32.xor(value, b.const32(-1))
-    const xValid = upTo(xLength)
-    const yValid = upTo(yLength)
-    const aggregation = b.i32.and(b.i32.shrU(imm, b.const32(2)), b.const32(3))
-    const is = (value: number): Value => b.i32.eq(aggregation, b.const32(value))
-    const signed = b.i32.and(imm, b.const32(2))
-    const result = b.local(i32, b.const32(0))
-    const splat = (index: Value): Value => b[lanes].splat(b.i32.wrapI64(extractDynamic(b, lanes, x, index)))
-    const mask = (vector: Value): Value => b[lanes].bitmask(vector)
-    const i = b.local(i32, b.const32(0))
-    /** Runs `body` for i = 0, step, …, limit - step. */
-    const forEach = (limit: Value, step: number, body: (i: Value) => void): void =>
-      b.loop(again =>
-        b.if(b.i32.leU(b.i32.add(b.get(i), b.const32(step)), limit), () => {
-          body(b.get(i))
-          b.set(i, b.i32.add(b.get(i), b.const32(step)))
-          b.br(again)
-        }))
+  procedure(
+    `compareStrings-${lanes}`,
+    { parameters: [v128, v128, i32, i32, i32], result: i32 },
+    (b, x, y, xLength, yLength, imm) => {
+      const count = countOf[lanes]
+      const all = b.const32((1 << count) - 1)
+      const upTo = (length: Value): Value => b.i32.sub(b.i32.shl(b.const32(1), length), b.const32(1))
+      const not = (value: Value): Value => b.i32.xor(value, b.const32(-1))
+      const xValid = upTo(xLength)
+      const yValid = upTo(yLength)
+      const aggregation = b.i32.and(b.i32.shrU(imm, b.const32(2)), b.const32(3))
+      const is = (value: number): Value => b.i32.eq(aggregation, b.const32(value))
+      const signed = b.i32.and(imm, b.const32(2))
+      const result = b.local(i32, b.const32(0))
+      const splat = (index: Value): Value => b[lanes].splat(b.i32.wrapI64(extractDynamic(b, lanes, x, index)))
+      const mask = (vector: Value): Value => b[lanes].bitmask(vector)
+      const i = b.local(i32, b.const32(0))
+      /** Runs `body` for i = 0, step, …, limit - step. */
+      const forEach = (limit: Value, step: number, body: (i: Value) => void): void =>
+        b.loop((again) =>
+          b.if(b.i32.leU(b.i32.add(b.get(i), b.const32(step)), limit), () => {
+            body(b.get(i))
+            b.set(i, b.i32.add(b.get(i), b.const32(step)))
+            b.br(again)
+          }),
+        )
 
-    b.block(done => {
-      b.if(is(EQUAL_EACH), () => {
-        const equal = b.i32.and(mask(b[lanes].eq(x, y)), b.i32.and(xValid, yValid))
-        b.set(result, b.i32.or(equal, b.i32.and(all, not(b.i32.or(xValid, yValid)))))
-        b.br(done)
-      })
-      b.if(is(EQUAL_ORDERED), () => {
-        b.set(result, all)
-        forEach(xLength, 1, index => {
-          const equal = b.i32.and(mask(b[lanes].eq(splat(index), y)), yValid)
-          // What lies beyond the last element is not compared.
-          const beyond = not(b.i32.shrU(all, index))
-          b.set(result, b.i32.and(b.get(result), b.i32.or(b.i32.shrU(equal, index), beyond)))
+      b.block((done) => {
+        b.if(is(EQUAL_EACH), () => {
+          const equal = b.i32.and(mask(b[lanes].eq(x, y)), b.i32.and(xValid, yValid))
+          b.set(result, b.i32.or(equal, b.i32.and(all, not(b.i32.or(xValid, yValid)))))
+          b.br(done)
         })
-        b.br(done)
-      })
-      b.if(is(RANGES), () => {
-        forEach(xLength, 2, index => {
-          const low = splat(index)
-          const high = splat(b.i32.add(index, b.const32(1)))
-          const within = (sign: 'S' | 'U'): Value => b.v128.and(b[lanes][`ge${sign}`](y, low), b[lanes][`le${sign}`](y, high))
-          b.set(result, b.i32.or(b.get(result), mask(b.select(signed, within('S'), within('U')))))
+        b.if(is(EQUAL_ORDERED), () => {
+          b.set(result, all)
+          forEach(xLength, 1, (index) => {
+            const equal = b.i32.and(mask(b[lanes].eq(splat(index), y)), yValid)
+            // What lies beyond the last element is not compared.
+            const beyond = not(b.i32.shrU(all, index))
+            b.set(result, b.i32.and(b.get(result), b.i32.or(b.i32.shrU(equal, index), beyond)))
+          })
+          b.br(done)
         })
+        b.if(is(RANGES), () => {
+          forEach(xLength, 2, (index) => {
+            const low = splat(index)
+            const high = splat(b.i32.add(index, b.const32(1)))
+            const within = (sign: 'S' | 'U'): Value =>
+              b.v128.and(b[lanes][`ge${sign}`](y, low), b[lanes][`le${sign}`](y, high))
+            b.set(result, b.i32.or(b.get(result), mask(b.select(signed, within('S'), within('U')))))
+          })
+          b.set(result, b.i32.and(b.get(result), yValid))
+          b.br(done)
+        })
+        forEach(xLength, 1, (index) =>
+          b.set(result, b.i32.or(b.get(result), mask(b[lanes].eq(splat(index), y)))),
+        )
         b.set(result, b.i32.and(b.get(result), yValid))
-        b.br(done)
       })
-      forEach(xLength, 1, index => b.set(result, b.i32.or(b.get(result), mask(b[lanes].eq(splat(index), y)))))
-      b.set(result, b.i32.and(b.get(result), yValid))
-    })
-    const polarity = b.i32.and(b.i32.shrU(imm, b.const32(4)), b.const32(3))
-    const inverted = b.select(b.i32.eq(polarity, b.const32(1)), all, b.select(b.i32.eq(polarity, b.const32(3)), yValid, b.const32(0)))
-    b.return(b.i32.xor(b.get(result), inverted))
-  })
+      const polarity = b.i32.and(b.i32.shrU(imm, b.const32(4)), b.const32(3))
+      const inverted = b.select(
+        b.i32.eq(polarity, b.const32(1)),
+        all,
+        b.select(b.i32.eq(polarity, b.const32(3)), yValid, b.const32(0)),
+      )
+      b.return(b.i32.xor(b.get(result), inverted))
+    },
+  )
 const compare = { i8x16: compareOf('i8x16'), i16x8: compareOf('i16x8') }
 
 /** Elements before the first that is zero. */
@@ -96,7 +108,15 @@ const RAX = 0
 const RCX = 1
 const RDX = 2
 
-function emit(b: Builder, x: Value, y: Value, imm: Value, lanes: Lanes, explicit: 32 | 64 | undefined, index: boolean): void {
+function emit(
+  b: Builder,
+  x: Value,
+  y: Value,
+  imm: Value,
+  lanes: Lanes,
+  explicit: 32 | 64 | undefined,
+  index: boolean,
+): void {
   const count = countOf[lanes]
   const xLength = explicit ? explicitLength(b, lanes, RAX, explicit) : implicitLength(b, lanes, x)
   const yLength = explicit ? explicitLength(b, lanes, RDX, explicit) : implicitLength(b, lanes, y)
@@ -105,7 +125,11 @@ function emit(b: Builder, x: Value, y: Value, imm: Value, lanes: Lanes, explicit
   if (index) {
     const last = b.i32.sub(b.const32(31), b.i32.clz(result))
     const first = b.i32.ctz(b.i32.or(result, b.const32(1 << count)))
-    const found = b.select(b.i32.and(b.i32.ne(other, b.const32(0)), b.i32.ne(result, b.const32(0))), last, first)
+    const found = b.select(
+      b.i32.and(b.i32.ne(other, b.const32(0)), b.i32.ne(result, b.const32(0))),
+      last,
+      first,
+    )
     b.stateStore(Access.u64, State.gpr + 8 * RCX, b.i64.extendI32U(found))
   } else {
     const bits = b.replaceLane('i32x4', b.constV128(new Uint8Array(16)), 0, result)
@@ -124,7 +148,11 @@ const compareStrings = (explicit: 32 | 64 | undefined, index: boolean): Body =>
     const y = o.readVector(1, false)
     const x = o.readVector(0)
     const imm = b.i32.wrapI64(o.read(2))
-    b.if(b.i32.and(imm, b.const32(1)), () => emit(b, x, y, imm, 'i16x8', explicit, index), () => emit(b, x, y, imm, 'i8x16', explicit, index))
+    b.if(
+      b.i32.and(imm, b.const32(1)),
+      () => emit(b, x, y, imm, 'i16x8', explicit, index),
+      () => emit(b, x, y, imm, 'i8x16', explicit, index),
+    )
   })
 
 const options: FormOptions = { feature: 'sse4.2', user: true }

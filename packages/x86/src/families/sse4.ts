@@ -4,7 +4,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { type Body, type Form, form, type FormOptions } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { ARITHMETIC_FLAGS, Flag, State } from '../state-layout.ts'
 import { sse } from './fpu-guard.ts'
 import { packedF32, packedF64, withNanF32, withNanF64, withNanPacked } from './sse-arithmetic.ts'
@@ -13,18 +13,19 @@ import { extractDynamic, insertDynamic } from './sse-shuffle.ts'
 
 const zeros = new Uint8Array(16)
 const bytes = (f: (index: number) => number): number[] => Array.from({ length: 16 }, (_, index) => f(index))
-const iota = bytes(byte => byte)
+const iota = bytes((byte) => byte)
 const immediate = (b: Builder, value: Value): Value => b.i32.wrapI64(value)
 const bit = (b: Builder, value: Value, mask: number): Value => b.i32.and(value, b.const32(mask))
 
 /** All ones in every lane of `size` bytes whose bit is set in `mask` (i32), bit 0 for lane 0. */
 export function laneMask(b: Builder, mask: Value, size: 1 | 2 | 4 | 8): Value {
   const known = b.constantOf(mask)
-  if (known !== undefined) return b.constV128(bytes(byte => ((Number(known) >> Math.floor(byte / size)) & 1 ? 0xff : 0)))
+  if (known !== undefined)
+    return b.constV128(bytes((byte) => ((Number(known) >> Math.floor(byte / size)) & 1 ? 0xff : 0)))
   // Each byte gets the byte of the mask that holds its bit, then that bit alone.
   const lane = (byte: number): number => Math.floor(byte / size)
-  const spread = b.i8x16.swizzle(b.i32x4.splat(mask), b.constV128(bytes(byte => lane(byte) >> 3)))
-  const own = b.constV128(bytes(byte => 1 << (lane(byte) & 7)))
+  const spread = b.i8x16.swizzle(b.i32x4.splat(mask), b.constV128(bytes((byte) => lane(byte) >> 3)))
+  const own = b.constV128(bytes((byte) => 1 << (lane(byte) & 7)))
   return b.i8x16.eq(b.v128.and(spread, own), own)
 }
 
@@ -58,7 +59,9 @@ const extract = (lanes: Lanes): Body =>
 const insertSingle = sse((b, o) => {
   const imm = immediate(b, o.read(2))
   const field = (shift: number): Value => bit(b, b.i32.shrU(imm, b.const32(shift)), 3)
-  const value = o.isMemory(1) ? o.readLow(1, Access.u32) : extractDynamic(b, 'i32x4', o.readVector(1), field(6))
+  const value = o.isMemory(1)
+    ? o.readLow(1, Access.u32)
+    : extractDynamic(b, 'i32x4', o.readVector(1), field(6))
   const inserted = insertDynamic(b, 'i32x4', o.readVector(0), field(4), value)
   o.writeVector(0, b.v128.andnot(inserted, laneMask(b, imm, 4)))
 })
@@ -71,8 +74,15 @@ function extend(b: Builder, x: Value, from: number, to: number, sign: 'S' | 'U')
   if (to === 8) value = b.i64x2[`extendLowI32x4${sign}`](value)
   return value
 }
-const extendForms = (['S', 'U'] as const).flatMap(sign => {
-  const rows = [['BW', 1, 2, 0], ['BD', 1, 4, 1], ['BQ', 1, 8, 2], ['WD', 2, 4, 3], ['WQ', 2, 8, 4], ['DQ', 4, 8, 5]] as const
+const extendForms = (['S', 'U'] as const).flatMap((sign) => {
+  const rows = [
+    ['BW', 1, 2, 0],
+    ['BD', 1, 4, 1],
+    ['BQ', 1, 8, 2],
+    ['WD', 2, 4, 3],
+    ['WQ', 2, 8, 4],
+    ['DQ', 4, 8, 5],
+  ] as const
   return rows.map(([suffix, from, to, index]) => {
     const read = (from * 16) / to
     const access = read === 8 ? Access.u64 : read === 4 ? Access.u32 : Access.u16
@@ -102,7 +112,10 @@ function roundingMode(b: Builder, imm: Value): Value {
 const roundPackedTo = (lanes: 'f32x4' | 'f64x2'): Body =>
   sse((b, o) => {
     const x = o.readVector(1)
-    o.writeVector(0, withNanPacked(b, lanes, x, x, roundPacked(b, lanes, x, roundingMode(b, immediate(b, o.read(2))))))
+    o.writeVector(
+      0,
+      withNanPacked(b, lanes, x, x, roundPacked(b, lanes, x, roundingMode(b, immediate(b, o.read(2))))),
+    )
   })
 const roundDouble = sse((b, o) => {
   const x = o.readLow(1, Access.f64)
@@ -115,12 +128,15 @@ const roundSingle = sse((b, o) => {
 })
 
 // Dot products: products of the lanes that imm8[7:4] names, summed pairwise, to the lanes that imm8[3:0] names.
-const swapF32 = bytes(byte => byte ^ 4)
-const swapHalves = bytes(byte => byte ^ 8)
+const swapF32 = bytes((byte) => byte ^ 4)
+const swapHalves = bytes((byte) => byte ^ 8)
 const dotSingle = sse((b, o) => {
   const y = o.readVector(1)
   const imm = immediate(b, o.read(2))
-  const product = b.v128.and(packedF32(b, 'mul', o.readVector(0), y), laneMask(b, b.i32.shrU(imm, b.const32(4)), 4))
+  const product = b.v128.and(
+    packedF32(b, 'mul', o.readVector(0), y),
+    laneMask(b, b.i32.shrU(imm, b.const32(4)), 4),
+  )
   const pairs = packedF32(b, 'add', product, b.shuffle(product, product, swapF32))
   const sum = packedF32(b, 'add', pairs, b.shuffle(pairs, pairs, swapHalves))
   // Every lane takes the sum as lane 0 has it: with two NaNs the order counts.
@@ -129,7 +145,10 @@ const dotSingle = sse((b, o) => {
 const dotDouble = sse((b, o) => {
   const y = o.readVector(1)
   const imm = immediate(b, o.read(2))
-  const product = b.v128.and(packedF64(b, 'mul', o.readVector(0), y), laneMask(b, b.i32.shrU(imm, b.const32(4)), 8))
+  const product = b.v128.and(
+    packedF64(b, 'mul', o.readVector(0), y),
+    laneMask(b, b.i32.shrU(imm, b.const32(4)), 8),
+  )
   const sum = packedF64(b, 'add', product, b.shuffle(product, product, swapHalves))
   o.writeVector(0, b.v128.and(b.i64x2.splat(b.extractLane('i64x2', sum, 0)), laneMask(b, imm, 8)))
 })
@@ -143,8 +162,16 @@ const slidingDifferences = sse((b, o) => {
   const x = b.i8x16.swizzle(o.readVector(0), b.i8x16.add(b.constV128(iota), start))
   let sum: Value | undefined
   for (let byte = 0; byte < 4; byte++) {
-    const window = b.shuffle(x, x, bytes(index => (index + byte) & 15))
-    const fixed = b.shuffle(block, block, bytes(() => byte))
+    const window = b.shuffle(
+      x,
+      x,
+      bytes((index) => (index + byte) & 15),
+    )
+    const fixed = b.shuffle(
+      block,
+      block,
+      bytes(() => byte),
+    )
     const difference = b.v128.or(b.i8x16.subSatU(window, fixed), b.i8x16.subSatU(fixed, window))
     const words = b.i16x8.extendLowI8x16U(difference)
     sum = sum === undefined ? words : b.i16x8.add(sum, words)
