@@ -53,7 +53,7 @@ export function integer(value: number | bigint): Aml {
 
 /** A string constant of ASCII characters. */
 export function string(text: string): Aml {
-  if (!/^[\x01-\x7f]*$/.test(text)) throw new RangeError(`AML string "${text}" is not ASCII`)
+  if (!/^[\x20-\x7e]*$/.test(text)) throw new RangeError(`AML string "${text}" is not ASCII`)
   return concat(Uint8Array.of(STRING_PREFIX), new TextEncoder().encode(text), Uint8Array.of(0))
 }
 
