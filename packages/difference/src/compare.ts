@@ -8,8 +8,8 @@ const DF = 0x400
 /** Flags that are compared: arithmetic ones, DF, NT, AC, ID. */
 const COMPARED_FLAGS = ARITHMETIC | DF | 0x4000 | 0x24_0000
 const registerNames = 'RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15'.split(' ')
-/** Linux tells a user that every page of the kernel's half is present. */
-const KERNEL_HALF = 1n << 47n
+/** Linux tells a user that every page from here on is present: the last of user space, and the kernel's half. */
+const KERNEL_HALF = 0x7fff_ffff_f000n
 const PAGE_FAULT = 14
 
 /** One thing in which two ends differ. */

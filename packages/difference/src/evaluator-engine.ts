@@ -11,7 +11,7 @@ import {
 } from '@trapframe/x86'
 import type { Case, Engine } from './engine.ts'
 import { stackOffset } from './fxsave-image.ts'
-import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector } from './machine-image.ts'
+import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector, WINDOW_BASE } from './machine-image.ts'
 import {
   GDT_BASE,
   GDT_LIMIT,
@@ -77,6 +77,8 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   const offset = Number(start.rip - CODE_BASE)
   ram.fill(INT3, code, code + 0x1000)
   ram.set(start.code.subarray(0, 0x1000 - offset), code + offset)
+  const window = physicalAddress(WINDOW_BASE)
+  ram.fill(0, window, window + 0x3000)
   for (const { address, sizeBytes, offset } of memoryRegions)
     ram.set(start.memory.subarray(offset, offset + sizeBytes), physicalAddress(address))
 

@@ -13,6 +13,7 @@ export interface Explanation {
   explains(one: Case, expected: MachineImage, actual: MachineImage, difference: Difference): boolean
 }
 
+const UD = 6
 const PF = 14
 const GP = 13
 const SS = 12
@@ -49,6 +50,16 @@ export const explanations: readonly Explanation[] = [
     kind: 'model',
     explains: (one, expected, actual, { what }) =>
       /^F(I|B)?STT?P?$/.test(mnemonic(one)) && what === 'vector' && (expected.vector === PF || expected.vector === GP) && (actual.fxsaveView.getUint16(Fxsave.fsw, true) & 0x80) !== 0,
+  },
+  {
+    reason: 'UD0 and UD1 have operands that are fetched on Intel CPUs (SDM volume 2), not on AMD CPUs',
+    kind: 'model',
+    explains: (one, expected, actual, { what }) => /^UD[01]$/.test(mnemonic(one)) && what === 'vector' && expected.vector === UD && actual.vector === PF,
+  },
+  {
+    reason: 'MOVSXD with a 66 prefix reads 16 bits on Intel CPUs (SDM volume 2), 32 on AMD CPUs',
+    kind: 'model',
+    explains: (one, expected, _, { what }) => one.label === 'MOVSXD r16, r/m16' && what === 'vector' && (expected.vector === PF || expected.vector === GP),
   },
   {
     reason: 'Approximations of RCP and RSQRT differ between CPUs within a relative error of 1.5 * 2^-12',

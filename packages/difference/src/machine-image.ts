@@ -9,7 +9,8 @@
  *     WINDOW      two pages, readable and writable, then one that is read-only
  *     (nothing)
  *
- * so that an access can cross from nothing into memory, from page to page, from writable to read-only memory and out.
+ * What lies between the regions is zero at the start and not looked at in the end. The map is such that an
+ * access can cross from nothing into memory, from page to page, from writable to read-only memory and out.
  */
 
 /** The page of code. */

@@ -12,9 +12,9 @@
 import { assembleElf } from '@trapframe/x86'
 import { CODE_BASE, FS_BASE, GS_BASE, IMAGE_BYTES, WINDOW_BASE, WINDOW_READ_ONLY } from './machine-image.ts'
 
-/** Far from what 32-bit addresses reach. */
-const ORIGIN = 0x5000_0000_0000n
-const ALIAS = 0x2000_0000_0000n
+/** Far from what 32-bit addresses reach, and no address that a case makes up. */
+const ORIGIN = 0x2468_ace0_2000n
+const ALIAS = 0x1357_9bdf_1000n
 
 const source = `
 ; Offsets of registers in the signal frame (struct ucontext: uc_mcontext is at 40).
@@ -262,6 +262,10 @@ fits:
   lea rdi, [rbx + rdx]
   lea rsi, [r14 + CODE_BYTES]
   rep movsb
+  lea rdi, [rbx + 0x1000]       ; the window: zeros but for the regions
+  mov ecx, 0x3000
+  xor eax, eax
+  rep stosb
   lea rsi, [r14 + MEMORY]
   lea rdi, [rbx + 0x1000]
   mov ecx, 128

@@ -6,7 +6,7 @@ import { ExitReason, type SegmentState, type Vcpu, type VcpuState } from '@trapf
 import type { GuestMemory } from '@trapframe/memory'
 import type { Case, Engine } from './engine.ts'
 import { abridgedTags, fullTagWord, stackOffset } from './fxsave-image.ts'
-import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector } from './machine-image.ts'
+import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector, WINDOW_BASE } from './machine-image.ts'
 import {
   GDT_BASE,
   GDT_LIMIT,
@@ -58,6 +58,7 @@ function runCase(memory: GuestMemory, vcpu: Vcpu, fresh: VcpuState, { start }: C
   const offset = Number(start.rip - CODE_BASE)
   memory.fill(code, 0x1000, INT3)
   memory.write(code + offset, start.code.subarray(0, 0x1000 - offset))
+  memory.fill(physicalAddress(WINDOW_BASE), 0x3000, 0)
   for (const { address, sizeBytes, offset } of memoryRegions)
     memory.write(physicalAddress(address), start.memory.subarray(offset, offset + sizeBytes))
   vcpu.load(startState(fresh, start))
