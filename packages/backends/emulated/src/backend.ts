@@ -25,6 +25,8 @@ const capabilities: BackendCapabilities = {
 export interface EmulatedOptions {
   /** Instruction-set extensions to decode; others are #UD. Default: all that are implemented. */
   readonly features?: ReadonlySet<Feature>
+  /** Compile hot code to WebAssembly. Default: false. */
+  readonly jit?: boolean
 }
 
 /** The emulated x86-64 CPU: a WebAssembly interpreter generated from the instruction rows of @trapframe/x86. */
@@ -35,11 +37,11 @@ export function emulated(options: EmulatedOptions = {}): Backend {
 /** Of all forms; made once, at the first VM. */
 let completeDecoder: Decoder | undefined
 
-async function createVm(options: VmOptions, { features }: EmulatedOptions): Promise<Vm> {
+async function createVm(options: VmOptions, { features, jit = false }: EmulatedOptions): Promise<Vm> {
   const module = await engineModule(options.memory.shared)
   if (!features) completeDecoder ??= createDecoder(forms)
   const decoder = features ? createDecoder(forms, { features }) : completeDecoder!
-  return new EmulatedVm(options, module, decoder)
+  return new EmulatedVm(options, module, decoder, jit)
 }
 
 class EmulatedVm implements Vm {
@@ -47,15 +49,18 @@ class EmulatedVm implements Vm {
   readonly #options: VmOptions
   readonly #module: WebAssembly.Module
   readonly #code: CodeCache
+  readonly #jitDecoder: Decoder | undefined
   readonly #vcpus = new Map<number, EmulatedVcpu>()
   readonly #unsubscribe: (() => void)[]
 
-  constructor(options: VmOptions, module: WebAssembly.Module, decoder: Decoder) {
+  constructor(options: VmOptions, module: WebAssembly.Module, decoder: Decoder, jit: boolean) {
+    this.#jitDecoder = jit ? decoder : undefined
     this.#options = options
     this.#module = module
     this.#code = new CodeCache(options.memory, decoder, engineHandlers())
     this.#code.onCodePage = (host) => this.#each((vcpu) => vcpu.dropWriteTags(host))
     this.#code.onDropAll = () => this.#each((vcpu) => vcpu.flushJumps())
+    this.#code.onDropPage = () => this.#each(vcpu => vcpu.attend())
     this.#unsubscribe = [
       options.memory.onCodeWrite((page) => this.#code.dropPage(page)),
       options.memory.onRearm(() => this.#each((vcpu) => vcpu.dropWriteTags(0))),
@@ -78,7 +83,7 @@ class EmulatedVm implements Vm {
         'backend-emulated/vcpus',
         `vCPU ${id}: the emulated backend has ${capabilities.maxVcpus} vCPU in a VM`,
       )
-    const vcpu = new EmulatedVcpu(id, this.#options, this.#module, this.#code)
+    const vcpu = new EmulatedVcpu(id, this.#options, this.#module, this.#code, this.#jitDecoder)
     this.#vcpus.set(id, vcpu)
     return vcpu
   }

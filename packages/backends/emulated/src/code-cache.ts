@@ -28,12 +28,17 @@ import { segmentSlot } from './interpreter/record-binding.ts'
 import { VARIANTS_PER_FORM, Variant } from './interpreter/variants.ts'
 
 interface Block {
+  /** Host address of the first instruction. */
   readonly host: number
+  /** Bytes of code. */
+  readonly lengthBytes: number
   readonly record: number
   /** Records, the closing chain included. */
   readonly count: number
   /** Pages (by number) that the block has bytes in. */
   readonly pages: readonly number[]
+  /** A compiled region: told when it goes. */
+  readonly onDrop?: () => void
 }
 
 /** What the cache needs to know of each form, taken from its row once. */
@@ -72,6 +77,8 @@ export class CodeCache {
   readonly statistics: CodeCacheStatistics = { blocks: 0, instructions: 0, droppedBlocks: 0, fullDrops: 0 }
   /** Called when a page begins to hold decoded code: write translations of it must go. Argument: host address of the page. */
   onCodePage: (host: number) => void = () => {}
+  /** Called when the code of a page was dropped: it may be running. */
+  onDropPage: () => void = () => {}
   /** Called when everything was dropped: jump caches must forget. */
   onDropAll: () => void = () => {}
 
@@ -83,6 +90,8 @@ export class CodeCache {
   readonly #decoded = new Decoded()
   readonly #handlers: Uint16Array
   readonly #formKinds: Uint8Array
+  /** 1 for handlers of direct branches. */
+  readonly #branchHandlers = new Uint8Array(0x1_0000)
   readonly #registerKinds: Uint8Array
   readonly #blocks = new Map<number, Block>()
   readonly #pageBlocks = new Map<number, Block[]>()
@@ -102,6 +111,10 @@ export class CodeCache {
     this.#decoder = decoder
     this.#handlers = handlers
     this.#formKinds = Uint8Array.from(decoder.forms, formKind)
+    decoder.forms.forEach((_, index) => {
+      if ((this.#formKinds[index]! & FormKind.branch) === 0) return
+      for (let key = 0; key < VARIANTS_PER_FORM; key++) this.#branchHandlers[handlers[index * VARIANTS_PER_FORM + key]!] = 1
+    })
     this.#registerKinds = new Uint8Array(decoder.forms.length * 4)
     decoder.forms.forEach((form, index) =>
       form.operands.forEach(
@@ -190,7 +203,13 @@ export class CodeCache {
       this.#view.setBigInt64(record + RecordField.immediate, BigInt(position - page), true)
       record += RECORD_BYTES
     }
-    const block: Block = { host, record: first, count: (record - first) / RECORD_BYTES, pages }
+    const block: Block = {
+      host,
+      lengthBytes: position - host,
+      record: first,
+      count: (record - first) / RECORD_BYTES,
+      pages,
+    }
     if (limit > 0) {
       this.#limited[vcpu] = { host, limit, block }
       for (const touched of pages) this.#mark(touched)
@@ -201,6 +220,48 @@ export class CodeCache {
     this.statistics.blocks++
     this.statistics.instructions += count
     return first
+  }
+
+  /** Start of the decoded block that the code at a host address belongs to, the nearest one before it, unless that has a region. */
+  blockAt(host: number): number | undefined {
+    let start = -1
+    for (const block of this.#pageBlocks.get((host - RAM_OFFSET) >>> 12) ?? [])
+      if (block.host <= host && host < block.host + block.lengthBytes && block.host > start) start = block.host
+    return start < 0 || this.#blocks.get(start)?.onDrop ? undefined : start
+  }
+
+  /**
+   * Puts a compiled region in front of the block at `host`.
+   * @param place - of its function in the engine's table
+   * @param budget - instructions that it needs
+   * @param onDrop - called when the page's code is dropped
+   */
+  installRegion(host: number, place: number, budget: number, onDrop: () => void): void {
+    const block = this.#blocks.get(host)
+    if (!block || this.#next + RECORD_BYTES > this.#end) {
+      onDrop()
+      return
+    }
+    const record = this.#next
+    this.#next += RECORD_BYTES
+    this.#special(record, Handler.region, host & (PAGE_BYTES - 1), 1)
+    this.#u32[(record + RecordField.displacement) >> 2] = place
+    this.#u32[(record + RecordField.link) >> 2] = block.record
+    this.#u32[(record + RecordField.immediate) >> 2] = budget
+    this.#register({ host, lengthBytes: 0, record, count: 1, pages: block.pages, onDrop })
+    // Links of this page's branches to the block now lead to the region; jump caches forget.
+    for (const other of this.#pageBlocks.get(block.pages[0]!) ?? []) {
+      for (let i = 0, at = other.record; i < other.count; i++, at += RECORD_BYTES)
+        if (at !== record && this.#isLink(at) && this.#u32[(at + RecordField.link) >> 2] === block.record)
+          this.#u32[(at + RecordField.link) >> 2] = record
+    }
+    this.onDropAll()
+  }
+
+  /** Whether a record is a branch, whose link may be followed. */
+  #isLink(record: number): boolean {
+    const handler = this.#u16[record >> 1]!
+    return handler === Handler.chain || this.#branchHandlers[handler] === 1
   }
 
   /** Forgets every block with bytes in a page. */
@@ -214,6 +275,7 @@ export class CodeCache {
     })
     if (!blocks) return
     this.#pageBlocks.delete(pageIndex)
+    this.onDropPage()
     for (const block of blocks) this.#retire(block)
   }
 
@@ -277,6 +339,7 @@ export class CodeCache {
 
   #retire(block: Block): void {
     this.statistics.droppedBlocks++
+    block.onDrop?.()
     if (this.#blocks.get(block.host) === block) this.#blocks.delete(block.host)
     const slot = blockTableSlot(block.host) >> 2
     if (this.#u32[slot] === block.host && this.#u32[slot + 1] === block.record) this.#u32[slot] = 0

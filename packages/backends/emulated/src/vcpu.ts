@@ -13,7 +13,7 @@ import {
   type VcpuState,
   type VmOptions,
 } from '@trapframe/cpu'
-import { Flag, MAX_CPUID_ENTRIES, MAX_REPLAY, Request, State } from '@trapframe/x86'
+import { type Decoder, Flag, MAX_CPUID_ENTRIES, MAX_REPLAY, Request, State } from '@trapframe/x86'
 import { BackendError } from './backend-error.ts'
 import type { CodeCache } from './code-cache.ts'
 import {
@@ -21,11 +21,15 @@ import {
   counterOffset,
   EngineState,
   TLB_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
   TLB_OFFSETS,
+  TlbField,
   VCPU_BYTES,
   VCPU_OFFSET,
 } from './engine/layout.ts'
 import { checkVcpuState, loadVcpuState, resetState, saveVcpuState } from './state-transfer.ts'
+import { Jit } from './jit/jit.ts'
 import { translateLinear } from './translate-linear.ts'
 
 interface EngineExports {
@@ -36,6 +40,8 @@ interface EngineExports {
 }
 
 const TWO_32 = 0x1_0000_0000
+/** How often the JIT looks where the vCPU is: about every 100 microseconds in the interpreter. */
+const SAMPLE_INSTRUCTIONS = 50_000
 
 export class EmulatedVcpu implements Vcpu {
   readonly id: number
@@ -50,11 +56,13 @@ export class EmulatedVcpu implements Vcpu {
   readonly #u32: Uint32Array
   readonly #f64: Float64Array
   readonly #virtual: boolean
+  readonly #jit: Jit | undefined
   readonly #clock: { nowNs(): number } | undefined
   /** The last exit waits for its answer to be replayed. */
   #answering = false
 
-  constructor(id: number, options: VmOptions, module: WebAssembly.Module, code: CodeCache) {
+  /** @param jit - the decoder, for the JIT; absent: interpreter only */
+  constructor(id: number, options: VmOptions, module: WebAssembly.Module, code: CodeCache, jit?: Decoder) {
     this.id = id
     const { memory, cpuid, time, tscHz } = options
     const { buffer } = memory.memory
@@ -77,6 +85,9 @@ export class EmulatedVcpu implements Vcpu {
       },
     })
     this.#engine = instance.exports as unknown as EngineExports
+    this.#jit = jit
+      ? new Jit({ memory: memory.memory, shared: memory.shared, decoder: jit, code, engine: instance.exports })
+      : undefined
 
     const view = this.#view
     view.setBigInt64(this.#base + EngineState.lowBytes, BigInt(memory.lowBytes), true)
@@ -124,6 +135,9 @@ export class EmulatedVcpu implements Vcpu {
       read: () =>
         Object.fromEntries([
           ['instructions', this.instructionsRetired],
+          ...(this.#jit
+            ? Object.entries(this.#jit.statistics).map(([name, value]) => [`jit-${name}`, value])
+            : []),
           ...counterNames.map((name) => [
             name,
             Number(view.getBigUint64(this.#base + counterOffset(name), true)),
@@ -134,11 +148,18 @@ export class EmulatedVcpu implements Vcpu {
 
   run(instructions: number): ExitReason {
     if (this.#answering) this.#answer()
-    const retired = this.instructionsRetired
-    this.#setU64(State.budget, instructions)
-    this.#setU64(State.budgetTop, retired + instructions)
-    this.#engine.run(this.#base)
-    const reason = this.#word(State.exitReason) as ExitReason
+    const end = this.instructionsRetired + instructions
+    let reason: ExitReason
+    for (;;) {
+      const retired = this.instructionsRetired
+      const slice = this.#jit ? Math.min(end - retired, SAMPLE_INSTRUCTIONS) : end - retired
+      this.#setU64(State.budget, slice)
+      this.#setU64(State.budgetTop, retired + slice)
+      this.#engine.run(this.#base)
+      reason = this.#word(State.exitReason) as ExitReason
+      if (reason !== ExitReason.budget || retired + slice >= end) break
+      this.#sample()
+    }
     if (reason >= ExitReason.pioRead && reason <= ExitReason.msrWrite) this.#answering = true
     const { exit } = this
     exit.address = this.#u32At(State.exitAddress) + this.#u32At(State.exitAddress + 4) * TWO_32
@@ -147,6 +168,17 @@ export class EmulatedVcpu implements Vcpu {
     exit.valueHigh = this.#u32At(State.exitValue + 4)
     exit.fault = false
     return reason
+  }
+
+  /** Shows the JIT where the vCPU is. */
+  #sample(): void {
+    const rip = this.#u32At(State.rip)
+    const ripHigh = this.#u32At(State.rip + 4)
+    const entry = (this.#word(EngineState.tlb) + ((rip >>> 7) & ((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES))) >> 2
+    const tag = entry + (TlbField.execute >> 2)
+    if (this.#u32[tag] !== (rip & -4096) >>> 0 || this.#u32[tag + 1] !== ripHigh) return
+    this.#jit!.sample((rip + this.#i32[entry + (TlbField.addend >> 2)]!) >>> 0)
+    this.#jit!.compileHot()
   }
 
   kick(): void {
@@ -217,6 +249,11 @@ export class EmulatedVcpu implements Vcpu {
   /** Drops the write permission of cached translations: of the page at a host address, or of all (0). */
   dropWriteTags(host: number): void {
     this.#engine.dropWriteTags(this.#base, host)
+  }
+
+  /** Asks the code that runs to look around before it goes on: decoded code was dropped. */
+  attend(): void {
+    Atomics.or(this.#i32, (this.#base + State.request) >> 2, Request.event)
   }
 
   /** Makes every cached jump target wrong. */

@@ -6,3 +6,8 @@ vcpuConformance('emulated', {
   backend: emulated(),
   assemble: (source, origin) => assemble(source, { origin: BigInt(origin) }).bytes,
 })
+
+vcpuConformance('emulated, with JIT', {
+  backend: emulated({ jit: true }),
+  assemble: (source, origin) => assemble(source, { origin: BigInt(origin) }).bytes,
+})

@@ -58,6 +58,8 @@ export interface LoweringTarget {
   engineFunction(name: EngineFunction): number
   /** Lookups of the TLB are inlined, or go through a call. */
   readonly inlineMemory: boolean
+  /** Parts of the state that the target keeps in locals; absent: it keeps none. */
+  readonly cache?: StateCache | undefined
   /** The following leave the code; `depth` is the number of structured regions open in it. */
   fault(depth: number): void
   /** As `fault`, if the i32 on the stack is not zero. */
@@ -70,6 +72,21 @@ export interface LoweringTarget {
   return(depth: number): void
   nextRip(): void
   thisRip(): void
+}
+
+/** State that lives in WebAssembly locals while the code runs. */
+export interface StateCache {
+  /** Emits the value of a state field, if the cache has it; answers whether it did. */
+  load(access: Access, offset: number): boolean
+  /** Emits the store of a value that `value` emits, if the cache has the field; answers whether it did. */
+  store(access: Access, offset: number, value: () => void): boolean
+  /** Emits the address of the TLB of the current privilege; answers whether it did. */
+  tlb(): boolean
+  /** The flags' words go back to the state, for a call that changes them; `after` fetches them again. */
+  beforeFlags(): void
+  afterFlags(): void
+  /** Emitted on the slow way of a store that succeeded. */
+  afterSlowStore(): void
 }
 
 /** Slow paths of guest memory, see engine/memory-access.ts. */
@@ -331,6 +348,7 @@ class Lowering {
         this.#t.return(this.#depth)
         return
       case Op.stateStore:
+        if (a[i]! < 0 && this.#t.cache?.store(aux[i]! as Access, c[i]!, () => this.#value(b[i]!))) return
         w.u8(Wasm.localGet).u32(this.#t.stateLocal)
         if (a[i]! >= 0) {
           this.#value(a[i]!)
@@ -473,6 +491,7 @@ class Lowering {
         w.u8(Wasm.prefixSimd).u32(Wasm.i8x16Shuffle).bytes(pool[aux[i]!]!)
         return
       case Op.stateLoad:
+        if (a[i]! < 0 && this.#t.cache?.load(aux[i]! as Access, c[i]!)) return
         w.u8(Wasm.localGet).u32(this.#t.stateLocal)
         if (a[i]! >= 0) {
           this.#value(a[i]!)
@@ -559,10 +578,12 @@ class Lowering {
   }
 
   #loadState64(offset: number): void {
+    if (this.#t.cache?.load(Access.u64, offset)) return
     this.#w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i64Load).u32(3).u32(offset)
   }
 
   #storeState64(offset: number, value: () => void): void {
+    if (this.#t.cache?.store(Access.u64, offset, value)) return
     this.#w.u8(Wasm.localGet).u32(this.#t.stateLocal)
     value()
     this.#w.u8(Wasm.i64Store).u32(3).u32(offset)
@@ -585,11 +606,12 @@ class Lowering {
     w.u8(Wasm.i32Const)
       .s32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
       .u8(Wasm.i32And)
-    w.u8(Wasm.localGet)
-      .u32(this.#t.stateLocal)
-      .u8(Wasm.i32Load)
-      .u32(2)
-      .u32(supervisor ? EngineState.tlbSupervisor : EngineState.tlb)
+    if (supervisor || !this.#t.cache?.tlb())
+      w.u8(Wasm.localGet)
+        .u32(this.#t.stateLocal)
+        .u8(Wasm.i32Load)
+        .u32(2)
+        .u32(supervisor ? EngineState.tlbSupervisor : EngineState.tlb)
     w.u8(Wasm.i32Add).u8(Wasm.localTee).u32(entry)
     w.u8(Wasm.i64Load).u32(3).u32(tag).u8(Wasm.i64Ne)
   }
@@ -618,6 +640,7 @@ class Lowering {
       this.#open.push({ label: -1, op: Op.if })
       callSlow()
       this.#faultIf()
+      if (slow === 'reference') this.#t.cache?.afterSlowStore()
       w.u8(Wasm.else)
       this.#value(a[i]!)
       w.u8(Wasm.i32WrapI64)
@@ -634,6 +657,7 @@ class Lowering {
     } else {
       callSlow()
       this.#faultIf()
+      if (slow === 'reference') this.#t.cache?.afterSlowStore()
     }
     w.u8(Wasm.localGet).u32(pointer)
     this.#t.pool.give(Type.i32, pointer)
@@ -687,6 +711,7 @@ class Lowering {
       .s32(supervisor ? 1 : 0)
     w.u8(Wasm.call).u32(this.#t.engineFunction('write')).u8(Wasm.i32Eqz)
     this.#faultIf()
+    this.#t.cache?.afterSlowStore()
   }
 
   /** A reference below guest RAM is the scratch buffer: what was stored there goes on to its place. */
@@ -838,9 +863,11 @@ class Lowering {
       this.#t.pool.give(Type.i64, image)
       return
     }
+    this.#t.cache?.beforeFlags()
     w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Const).s32(mask)
     this.#value(a[i]!)
     w.u8(Wasm.call).u32(this.#t.engineFunction('setFlags'))
+    this.#t.cache?.afterFlags()
   }
 
   /** Bit 63 of what `emit` leaves, as i32 0 or 1. */
@@ -866,17 +893,15 @@ class Lowering {
         this.#topBit(() => this.#overflowWord())
         return
       case Flag.af:
-        w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Load).u32(2).u32(State.flagsAux)
+        this.#loadState64(State.flagsAux)
+        w.u8(Wasm.i32WrapI64)
         w.u8(Wasm.i32Const).s32(4).u8(Wasm.i32ShrU).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And)
         return
       case Flag.pf:
-        w.u8(Wasm.localGet).u32(this.#t.stateLocal).u8(Wasm.i32Load8U).u32(0).u32(State.flagsResult)
-        w.u8(Wasm.localGet)
-          .u32(this.#t.stateLocal)
-          .u8(Wasm.i32Load8U)
-          .u32(0)
-          .u32(State.flagsAux + 1)
-        w.u8(Wasm.i32Xor).u8(Wasm.i32Popcnt).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And).u8(Wasm.i32Eqz)
+        this.#loadState64(State.flagsResult)
+        this.#loadState64(State.flagsAux)
+        w.u8(Wasm.i64Const).s64(8, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Xor).u8(Wasm.i32WrapI64)
+        w.u8(Wasm.i32Const).s32(0xff).u8(Wasm.i32And).u8(Wasm.i32Popcnt).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And).u8(Wasm.i32Eqz)
         return
       default:
         throw new Error(`flag ${flag.toString(16)} is not an arithmetic flag`)

@@ -8,6 +8,9 @@ import { RAM_OFFSET } from '@trapframe/memory'
 export const BLOCK_TABLE_OFFSET = 0x20_0000
 export const BLOCK_TABLE_ENTRIES = 0x4_0000
 
+/** A record that stands for every instruction of a region: nothing before it in its block is uncharged. */
+export const REGION_RECORD_OFFSET = 0x11_0000
+
 /** One area per vCPU: state, then TLBs, then jump cache. */
 export const VCPU_OFFSET = 0x40_0000
 export const VCPU_BYTES = 0x4_0000
@@ -131,5 +134,10 @@ export const Handler = {
   tooLong: 5,
   /** A debugger's breakpoint. */
   breakpoint: 6,
-  first: 7,
+  /**
+   * Entry of a compiled region: its place in the table is `displacement`, the budget that it needs `immediate`, and the
+   * first record of the decoded block, for when there is less, `link`.
+   */
+  region: 7,
+  first: 8,
 } as const

@@ -8,11 +8,12 @@
  *     block $resync                 fall out: events, then the block at State.rip
  *       block $fault                fall out: State.rip is right, deliver what is pending
  *         block $faultAt            fall out: RIP and budget of the record, then $fault
- *           block $jump             fall out: target in a local, charge, jump cache
- *             block $taken          fall out: charge, follow or make the record's link
- *               block $call         fall out: handler function by table
- *                 block … block     one for each inlined handler, innermost first
- *                   br_table
+ *           block $jumpCharged      fall out: target in a local, jump cache
+ *             block $jump           fall out: charge
+ *               block $taken        fall out: charge, follow or make the record's link
+ *                 block $call       fall out: handler function by table
+ *                   block … block   one for each inlined handler, innermost first
+ *                     br_table
  * ```
  *
  * A block of records is charged when it is left: `count` of the leaving record. Entering a block needs a budget of at
@@ -40,6 +41,7 @@ import {
 } from '../engine/layout.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
+import { RegionOutcome } from '../jit/region-outcome.ts'
 import { emitNextRip, emitThisRip, type FunctionIndices, Outcome } from './function-target.ts'
 
 const { ExitReason } = system
@@ -55,6 +57,8 @@ export interface LoopFunctions {
   readonly dropBlock: number
   /** Type index of handler functions. */
   readonly handlerType: number
+  /** Type index of regions. */
+  readonly regionType: number
 }
 
 const STATE = 0
@@ -64,7 +68,7 @@ const ENTRY = 3
 const FIRST_POOL_LOCAL = 4
 
 /** Places of the labels, counted from $next inwards: 0 is $next. */
-const Label = { next: 0, resync: 1, fault: 2, faultAt: 3, jump: 4, taken: 5, call: 6 } as const
+const Label = { next: 0, resync: 1, fault: 2, faultAt: 3, jumpCharged: 4, jump: 5, taken: 6, call: 7 } as const
 
 class MainTarget implements LoweringTarget {
   readonly w: ByteWriter
@@ -269,6 +273,24 @@ export function mainFunction(
   w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Const).s32(Fault.exit).u8(Wasm.i32Store).u32(2).u32(State.fault)
   w.u8(Wasm.br).u32(t.to(Label.faultAt))
 
+  closeBlock() // region
+  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i64Load).u32(3).u32(State.budget)
+  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i64Load).u32(3).u32(RecordField.immediate).u8(Wasm.i64LtS)
+  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Load).u32(2).u32(State.request).u8(Wasm.i32Or)
+  w.u8(Wasm.if).u8(WasmType.empty)
+  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Load).u32(2).u32(RecordField.link)
+  w.u8(Wasm.localSet).u32(RECORD)
+  goNext(1)
+  w.u8(Wasm.end)
+  w.u8(Wasm.localGet).u32(STATE)
+  w.u8(Wasm.localGet).u32(RECORD).u8(Wasm.i32Load).u32(2).u32(RecordField.displacement)
+  w.u8(Wasm.callIndirect).u32(functions.regionType).u32(0).u8(Wasm.localSet).u32(ENTRY)
+  w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i64Load).u32(3).u32(State.rip).u8(Wasm.localSet).u32(TARGET)
+  w.u8(Wasm.localGet).u32(ENTRY).u8(Wasm.i32Eqz).u8(Wasm.brIf).u32(t.to(Label.jumpCharged))
+  w.u8(Wasm.localGet).u32(ENTRY).u8(Wasm.i32Const).s32(RegionOutcome.fault).u8(Wasm.i32Eq)
+  w.u8(Wasm.brIf).u32(t.to(Label.fault))
+  w.u8(Wasm.br).u32(t.to(Label.resync))
+
   inlined.forEach((handler) => {
     closeBlock()
     lower(handler.code, t)
@@ -358,6 +380,8 @@ export function mainFunction(
 
   closeBlock() // $jump
   emitCharge(w)
+
+  closeBlock() // $jumpCharged
   emitAttention(w)
   w.u8(Wasm.if).u8(WasmType.empty)
   emitStoreRip(w, TARGET)

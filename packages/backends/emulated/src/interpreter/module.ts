@@ -3,13 +3,13 @@
  * and the system procedures, all from the rows of @trapframe/x86. Runs at build time.
  */
 import { Builder, Code, type Form, Operands, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
-import { type EngineFunction, wasmTypes } from '../compiler/lowering.ts'
+import { wasmTypes } from '../compiler/lowering.ts'
 import { guard, jumpSlow, lookup } from '../engine/code-lookup.ts'
 import { afterFault, nextBlock } from '../engine/events.ts'
-import { setFlags } from '../engine/flags.ts'
+import { engineFunctions, procedureExport } from '../engine/function-names.ts'
 import { dropBlock, importedProcedures } from '../engine/imports.ts'
 import { Handler } from '../engine/layout.ts'
-import { compareExchange, read, reference, spanSupplies, write } from '../engine/memory-access.ts'
+import { spanSupplies } from '../engine/memory-access.ts'
 import { timeSupplies } from '../engine/time.ts'
 import {
   atomicCompareExchange,
@@ -37,14 +37,6 @@ export interface InterpreterModule {
 
 /** Procedures that TypeScript calls: exported under their names. */
 const exported: readonly Procedure[] = [chooseTables, dropWriteTags, flushJumps]
-
-const engineFunctions: Readonly<Record<EngineFunction, Procedure>> = {
-  read,
-  write,
-  reference,
-  compareExchange,
-  setFlags,
-}
 
 /** @param forms - rows in the order that the decoder numbers them */
 export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
@@ -180,12 +172,19 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
         guard: find(guard),
         dropBlock: importIndex.get(dropBlock)!,
         handlerType: module.type(handlerParameters, [WasmType.i32]),
+        regionType: module.type([WasmType.i32], [WasmType.i32]),
       },
       indices,
     ),
   )
   module.export('run', main)
   for (const procedure of exported) module.export(procedure.name, find(procedure))
+  // For regions of the JIT, which call the same procedures.
+  const names = table.list.map(procedure => procedure.name)
+  const twice = names.filter((name, index) => names.indexOf(name) !== index)
+  if (twice.length > 0) throw new Error(`procedures of the same name: ${twice.join(', ')}`)
+  for (const procedure of table.list) module.export(procedureExport(procedure), find(procedure))
+  module.exportTable('handlers')
   return { ...module.finish(), handlers, inlinedCount: inlined.length }
 }
 

@@ -19,6 +19,7 @@ export class ModuleWriter {
   readonly #functions: DefinedFunction[] = []
   readonly #exports: { name: string; index: number }[] = []
   readonly #elements: number[] = []
+  #table: string | undefined
 
   type(parameters: readonly number[], results: readonly number[]): number {
     const key = `${parameters}:${results}`
@@ -52,6 +53,11 @@ export class ModuleWriter {
 
   export(name: string, index: number): void {
     this.#exports.push({ name, index })
+  }
+
+  /** Exports the module's own table. */
+  exportTable(name: string): void {
+    this.#table = name
   }
 
   /** Puts a function into the module's own table; gives its place there. */
@@ -95,7 +101,8 @@ export class ModuleWriter {
     })
     section(4, (w) => w.u32(1).u8(WasmType.funcref).u8(0).u32(this.#elements.length))
     section(7, (w) => {
-      w.u32(this.#exports.length)
+      w.u32(this.#exports.length + (this.#table === undefined ? 0 : 1))
+      if (this.#table !== undefined) w.name(this.#table).u8(1).u32(0)
       for (const { name, index } of this.#exports) w.name(name).u8(0).u32(index)
     })
     section(9, (w) => {
