@@ -1,1 +1,33 @@
+/**
+ * The composition root: boards, boot loaders, the life cycle of a machine, its control from another thread, and a gdb
+ * stub.
+ *
+ * @packageDocumentation
+ */
+export type { Board, BoardHost, BuiltBoard, Processor } from './board/board.ts'
+export { MemoryMap, memoryMap } from './board/memory-map.ts'
+export { type MicrovmOptions, microvm } from './board/microvm.ts'
 export * from './boot/index.ts'
+export {
+  type BootPlan,
+  type BootSource,
+  DEFAULT_COMMAND_LINE,
+  type LinuxOptions,
+  linux,
+} from './boot-source.ts'
+export type { BytePort } from './byte-port.ts'
+export { createGdbStub, type GdbStop, type GdbStub, type GdbTarget } from './gdb/gdb-stub.ts'
+export { formatReport, type GuestEnd, type GuestFault, type GuestReport } from './guest-end.ts'
+export type { LifeCycleState } from './life-cycle.ts'
+export {
+  createMachine,
+  type Machine,
+  type MachineMetrics,
+  type MachineOptions,
+  type MachineState,
+} from './machine.ts'
+export type { MachineDebugger } from './machine-debugger.ts'
+export { MachineError, type MachineErrorCode } from './machine-error.ts'
+export { javascriptHost, type MachineHost } from './machine-host.ts'
+export type { RamRun } from './ram-image.ts'
+export type { LastExit } from './vcpu-driver.ts'

@@ -50,8 +50,6 @@ export interface MachineState {
   readonly board: string
   readonly ramBytes: number
   readonly ram: readonly RamRun[]
-  /** Guest time at which it was saved. Virtual time goes on from there. */
-  readonly guestTimeNs: number
   readonly vcpus: readonly VcpuState[]
   readonly sections: readonly SavedSection[]
 }
@@ -162,6 +160,7 @@ class BoardMachine implements Machine {
   readonly #guestClock: GuestClock
   readonly #onReset: 'reboot' | 'end'
   readonly #log: Log
+  readonly #virtual: boolean
   readonly #cycle = new LifeCycle()
   readonly #resetListeners = new Set<(count: number) => void>()
   #resolveEnded: (end: GuestEnd) => void = () => {}
@@ -171,8 +170,6 @@ class BoardMachine implements Machine {
   readonly #pauseEvent: TimerEvent
   /** Something arrived since the last slice began. */
   #woken = false
-  /** What virtual time was ahead of this vCPU's when a saved machine was loaded. */
-  #wallOffsetMs = 0
   /** Ends the sleep under way. */
   #wake: (() => void) | undefined
   #looping = false
@@ -196,6 +193,7 @@ class BoardMachine implements Machine {
     this.#guestClock = guestClock
     this.#onReset = options.onReset ?? 'reboot'
     this.#log = log
+    this.#virtual = time === 'virtual'
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve
     })
@@ -205,8 +203,7 @@ class BoardMachine implements Machine {
     this.#resetState = vcpu.save()
     const clock = { nowNs: () => vcpu.nowNs() }
     const startMs = options.virtualStartMs ?? DEFAULT_VIRTUAL_START_MS
-    const wallClock =
-      time === 'real' ? host.wallClock : { nowMs: () => startMs + this.#wallOffsetMs + vcpu.nowNs() / 1e6 }
+    const wallClock = time === 'real' ? host.wallClock : { nowMs: () => startMs + vcpu.nowNs() / 1e6 }
     this.#board = board.build({
       memory,
       clock,
@@ -235,7 +232,6 @@ class BoardMachine implements Machine {
       hostClock: host.clock,
       virtualTime: time === 'virtual',
       stopRequested: () => this.#request !== undefined || this.#pauseDue || this.#cycle.state !== 'running',
-      guestEnded: () => this.#request !== undefined,
     })
     this.#pauseEvent = this.#board.events.createEvent('pause', () => {
       this.#pauseDue = true
@@ -315,7 +311,6 @@ class BoardMachine implements Machine {
       board: this.#boardName,
       ramBytes: this.memory.ramBytes,
       ram: saveRam(this.memory),
-      guestTimeNs: this.guestTimeNs,
       vcpus: this.vcpus.map((vcpu) => vcpu.save()),
       sections: this.#saveSections(),
     }
@@ -327,21 +322,15 @@ class BoardMachine implements Machine {
       throw new MachineError('machine/state', `cannot restore a machine that is ${this.state}`)
     this.#checkSaved(state)
     const before = {
-      guestTimeNs: this.guestTimeNs,
-      wallOffsetMs: this.#wallOffsetMs,
       vcpu: this.#vcpu.save(),
       sections: this.#saveSections(),
     }
     try {
+      // Before the devices, which save times relative to now: virtual time is a part of the vCPU.
       this.#vcpu.load(state.vcpus[0]!)
-      // Virtual time goes on from the saved moment: by what was idle there, and less what was idle here.
-      this.#vcpu.skipTimeNs(state.guestTimeNs - this.guestTimeNs)
-      this.#wallOffsetMs = (state.guestTimeNs - this.guestTimeNs) / 1e6
       this.#loadSections(state.sections)
     } catch (error) {
       this.#vcpu.load(before.vcpu)
-      this.#vcpu.skipTimeNs(before.guestTimeNs - this.guestTimeNs)
-      this.#wallOffsetMs = before.wallOffsetMs
       this.#loadSections(before.sections)
       throw error
     }
@@ -475,8 +464,10 @@ class BoardMachine implements Machine {
     for (const { guestPhysical, bytes } of [...this.#board.tables, ...this.#plan.segments])
       this.memory.write(guestPhysical, bytes)
     const state = startState(this.#resetState, this.#plan.state)
-    // The count goes on: virtual time is made of it and never goes back.
-    this.#vcpu.load({ ...state, instructionsRetired: this.#vcpu.instructionsRetired })
+    // Virtual time is made of these two, and never goes back.
+    const { instructionsRetired } = this.#vcpu
+    const skippedNs = this.#virtual ? this.#vcpu.nowNs() - instructionsRetired : 0
+    this.#vcpu.load({ ...state, instructionsRetired, skippedNs })
     this.#request = undefined
     this.#restarted()
   }
@@ -492,7 +483,7 @@ class BoardMachine implements Machine {
     const end = this.#driver.step()
     this.#guestClock.stop()
     this.#board.flush()
-    if (end === SliceEnd.request) this.#answerRequest()
+    if (this.#request !== undefined) this.#answerRequest()
     else if (end === SliceEnd.shutdown || end === SliceEnd.unsupported) this.#endWithReport(end)
     return end
   }

@@ -62,8 +62,6 @@ export interface VcpuDriverOptions {
   readonly virtualTime: boolean
   /** Whether the machine wants the slice to end. */
   stopRequested(): boolean
-  /** Whether the guest is over, by an access that it made: that instruction need not be completed. */
-  guestEnded(): boolean
 }
 
 export class VcpuDriver {
@@ -75,7 +73,6 @@ export class VcpuDriver {
   readonly #hostClock: Clock
   readonly #virtual: boolean
   readonly #stopRequested: () => boolean
-  readonly #guestEnded: () => boolean
   readonly #exits = new Float64Array(Object.keys(ExitReason).length)
   readonly #lastExit = { reason: ExitReason.budget as ExitReason, address: 0, sizeBytes: 0, value: 0 }
   /** Instructions per nanosecond of host time. */
@@ -95,7 +92,6 @@ export class VcpuDriver {
     this.#hostClock = options.hostClock
     this.#virtual = options.virtualTime
     this.#stopRequested = () => options.stopRequested()
-    this.#guestEnded = () => options.guestEnded()
   }
 
   get lastExit(): LastExit {
@@ -212,7 +208,7 @@ export class VcpuDriver {
         case ExitReason.debug:
           return vcpu.exit.value === 1 ? SliceEnd.breakpoint : SliceEnd.step
         default:
-          return this.#guestEnded() ? SliceEnd.request : SliceEnd.step
+          return SliceEnd.step
       }
     } finally {
       vcpu.debug.singleStep = false
@@ -263,7 +259,6 @@ export class VcpuDriver {
         this.#taskPriority = priority
         vcpu.taskPriority = priority
       }
-      if (this.#guestEnded()) return ExitReason.kicked
       budget = 1
     }
   }

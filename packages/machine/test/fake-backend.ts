@@ -237,6 +237,7 @@ export class FakeVcpu implements Vcpu {
         nmiPending: this.#nmi,
       },
       instructionsRetired: this.instructionsRetired,
+      skippedNs: this.#skippedNs,
     }
   }
 
@@ -257,6 +258,7 @@ export class FakeVcpu implements Vcpu {
     this.#nmi = state.events.nmiPending
     this.#answered = false
     this.instructionsRetired = state.instructionsRetired
+    this.#skippedNs = this.#options.time.kind === 'virtual' ? state.skippedNs : 0
   }
 }
 
