@@ -1,4 +1,5 @@
-// npm run difference -- [--cases N] [--seed N] [--forms REGEXP] [--mxcsr any|sticky] [--table FOLDER] [--keep FOLDER]
+// npm run difference -- [--cases N] [--programs N] [--seed N] [--forms REGEXP] [--mxcsr any|sticky] [--table FOLDER] [--keep FOLDER]
+// --mxcsr sticky, the default: round to nearest, exceptions masked, flags set already; the rest of MXCSR is not modelled yet.
 // Compares the engines on generated cases of every form; prints what differs, made small. Exit status 1 if anything does.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,11 +7,14 @@ import { parseArgs } from 'node:util'
 import { forms } from '@trapframe/x86'
 import {
   CaseGenerator,
+  compareCases,
   compareForm,
   describeFailure,
+  type Failure,
   featuresOf,
   formatFixture,
   isTestable,
+  ProgramGenerator,
   type ReportRow,
   reportMarkdown,
   reportRow,
@@ -21,9 +25,10 @@ import { engines } from './engines.ts'
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '200' },
+    programs: { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
     forms: { type: 'string', default: '.' },
-    mxcsr: { type: 'string', default: 'any' },
+    mxcsr: { type: 'string', default: 'sticky' },
     table: { type: 'string' },
     keep: { type: 'string' },
   },
@@ -32,7 +37,8 @@ const pattern = new RegExp(values.forms)
 const { native, all } = await engines()
 if (native.unavailable) console.log(`without the CPU of the host: ${native.unavailable}`)
 const features = native.unavailable ? undefined : featuresOf(native)
-const generator = new CaseGenerator(forms, { mxcsr: values.mxcsr === 'sticky' ? 'sticky' : 'any' })
+const mxcsr = values.mxcsr === 'any' ? 'any' : 'sticky'
+const generator = new CaseGenerator(forms, { mxcsr })
 const names = all.map(({ name }) => name).join(', ')
 const rows: ReportRow[] = []
 const reasons = new Map<string, number>()
@@ -47,30 +53,62 @@ forms.forEach((form, index) => {
     : features && !features.has(form.options.feature ?? 'base')
       ? `the host has no ${form.options.feature}`
       : undefined
-  const none = { form, cases: 0, exceptions: new Map<number, number>(), explained: new Map<string, number>(), failures: [] }
+  const none = {
+    form,
+    cases: 0,
+    exceptions: new Map<number, number>(),
+    explained: new Map<string, number>(),
+    failures: [],
+  }
   if (skipped) {
     rows.push(reportRow(none, skipped))
     return
   }
-  const result = compareForm(generator, index, all, { cases: Number(values.cases), seed: Number(values.seed) })
+  const result = compareForm(generator, index, all, {
+    cases: Number(values.cases),
+    seed: Number(values.seed),
+  })
   rows.push(reportRow(result, result.cases === 0 ? 'no encoding of its own' : names))
   cases += result.cases
   for (const [reason, count] of result.explained) reasons.set(reason, (reasons.get(reason) ?? 0) + count)
   const [failure] = result.failures
   if (!failure) return
   failing++
-  console.log(`${form.text} (${form.encoding}): ${result.failures.length} of ${result.cases} cases\n  ${describeFailure(failure)}`)
-  if (!values.keep) return
-  mkdirSync(values.keep, { recursive: true })
-  const engine = all.find(({ name }) => name === failure.engine)!
-  const small = shrink(failure.case, all[0]!, engine)
-  const name = `${form.text} ${form.encoding}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
-  const text = formatFixture({ case: small, end: all[0]!.run([small])[0]! }, `${form.text}: ${all[0]!.name} is right, ${engine.name} was not`)
-  writeFileSync(join(values.keep, `${name}.txt`), text)
+  console.log(
+    `${form.text} (${form.encoding}): ${result.failures.length} of ${result.cases} cases\n  ${describeFailure(failure)}`,
+  )
+  keep(failure, `${form.text} ${form.encoding}`)
 })
 
+for (let left = Number(values.programs), seed = Number(values.seed); left > 0; left -= 1000, seed++) {
+  const programs = new ProgramGenerator(forms, features, { mxcsr }).programs(Math.min(1000, left), seed)
+  const { failures } = compareCases(programs, all)
+  for (const failure of failures) {
+    console.log(describeFailure(failure))
+    keep(failure, `program ${seed}`)
+  }
+  failing += failures.length
+}
+
+/** Makes a fixture of a failure, where --keep says. */
+function keep(failure: Failure, about: string): void {
+  if (!values.keep) return
+  mkdirSync(values.keep, { recursive: true })
+  const oracle = all[0]!
+  const engine = all.find(({ name }) => name === failure.engine)!
+  const small = shrink(failure.case, oracle, engine)
+  const name = about.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
+  const text = formatFixture(
+    { case: small, end: oracle.run([small])[0]! },
+    `${about}: ${oracle.name} is right, ${engine.name} was not`,
+  )
+  writeFileSync(join(values.keep, `${name}.txt`), text)
+}
+
 const seconds = ((performance.now() - begun) / 1000).toFixed(1)
-console.log(`${cases} cases of ${rows.filter(row => row.cases > 0).length} forms on ${names}: ${failing} forms differ (${seconds} s)`)
+console.log(
+  `${cases} cases of ${rows.filter((row) => row.cases > 0).length} forms and ${values.programs} programs on ${names}: ${failing} differ (${seconds} s)`,
+)
 for (const [reason, count] of reasons) console.log(`explained, ${count} times: ${reason}`)
 if (values.table) {
   mkdirSync(values.table, { recursive: true })

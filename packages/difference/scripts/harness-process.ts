@@ -7,7 +7,10 @@ import { type HarnessProcess, nativeHarness } from '../src/index.ts'
 
 export function harnessProcess(): HarnessProcess {
   if (platform() !== 'linux' || arch() !== 'x64')
-    return { unavailable: `cases run natively on Linux on x86-64, not on ${platform()} on ${arch()}`, exchange: () => new Uint8Array() }
+    return {
+      unavailable: `cases run natively on Linux on x86-64, not on ${platform()} on ${arch()}`,
+      exchange: () => new Uint8Array(),
+    }
   const folder = join(tmpdir(), `trapframe-difference-${process.pid}`)
   const file = join(folder, 'native')
   if (!existsSync(file)) {
@@ -15,7 +18,7 @@ export function harnessProcess(): HarnessProcess {
     writeFileSync(file, nativeHarness(), { mode: 0o755 })
   }
   return {
-    exchange: input => {
+    exchange: (input) => {
       const { stdout, error, status, signal } = spawnSync(file, { input, maxBuffer: 1 << 28 })
       if (error) throw error
       if (status === 1) throw new Error('the native harness could not set itself up')

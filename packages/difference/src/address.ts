@@ -46,12 +46,26 @@ export function targetAddress(random: Random, sizeBytes: number, alignment: numb
 }
 
 function unmappedAddress(random: Random): bigint {
-  return random.pick([0n, 0x1000_1000n, 0x1000_5ff8n, 0x7fff_ffff_0000n, 0x8000_0000_0000n, 0xffff_7fff_ffff_fff8n, 0xffff_8000_0000_0000n, 0x1234_5678_9abc_def0n])
+  return random.pick([
+    0n,
+    0x1000_1000n,
+    0x1000_5ff8n,
+    0x7fff_ffff_0000n,
+    0x8000_0000_0000n,
+    0xffff_7fff_ffff_fff8n,
+    0xffff_8000_0000_0000n,
+    0x1234_5678_9abc_def0n,
+  ])
 }
 
 /** Chooses a way to address `target` and sets the registers for it. @param reserved - registers that must keep their values */
-export function addressOperand(random: Random, state: MachineImage, target: bigint, reserved: ReadonlySet<number>): MemoryOperand {
-  const free = [...Array(16).keys()].filter(register => !reserved.has(register))
+export function addressOperand(
+  random: Random,
+  state: MachineImage,
+  target: bigint,
+  reserved: ReadonlySet<number>,
+): MemoryOperand {
+  const free = [...Array(16).keys()].filter((register) => !reserved.has(register))
   let segment = random.once(8) ? random.pick([FS, GS]) : undefined
   // CPUs check the effective address as well as the linear one for being canonical: both are, or both are not.
   if (segment !== undefined && target >= 1n << 47n) segment = undefined
@@ -67,7 +81,8 @@ export function addressOperand(random: Random, state: MachineImage, target: bigi
     case 1: {
       // The caller knows how long the instruction is and corrects the displacement.
       const distance = linear - state.rip
-      if (segment === undefined && BigInt.asIntN(31, distance) === distance) return { ripRelative: true, ...size }
+      if (segment === undefined && BigInt.asIntN(31, distance) === distance)
+        return { ripRelative: true, ...size }
       break
     }
   }
@@ -78,7 +93,7 @@ export function addressOperand(random: Random, state: MachineImage, target: bigi
   const set = (register: number, value: bigint): void =>
     state.setGpr(register, narrow ? (BigInt(random.u32()) << 32n) | BigInt.asUintN(32, value) : value)
   const common = { base, displacement, wideDisplacement, ...override, ...size }
-  const indices = free.filter(register => register !== RSP && register !== base)
+  const indices = free.filter((register) => register !== RSP && register !== base)
   if (random.once(2) || indices.length === 0) {
     set(base, rest)
     return common

@@ -19,7 +19,8 @@ export interface Difference {
   readonly actual: string
 }
 
-const hex = (value: number | bigint): string => `0x${(typeof value === 'number' ? value >>> 0 : value).toString(16)}`
+const hex = (value: number | bigint): string =>
+  `0x${(typeof value === 'number' ? value >>> 0 : value).toString(16)}`
 
 /** What differs between two ends of a case; empty when they agree. */
 export function differences(one: Case, expected: MachineImage, actual: MachineImage): Difference[] {
@@ -50,11 +51,13 @@ export function differences(one: Case, expected: MachineImage, actual: MachineIm
   const extended = (view: DataView, at: number): bigint =>
     (BigInt(view.getUint16(at + 8, true)) << 64n) | view.getBigUint64(at, true)
   // XSAVE stores zeros for registers once the x87 unit is in its initial state: what they held cannot be seen any more.
-  if (!isInitial(left)) for (let register = 0; register < 8; register++) {
-    const at = Fxsave.st + 16 * register
-    compare(`ST${register}`, extended(left, at), extended(right, at))
-  }
-  const vector = (view: DataView, at: number): bigint => (view.getBigUint64(at + 8, true) << 64n) | view.getBigUint64(at, true)
+  if (!isInitial(left))
+    for (let register = 0; register < 8; register++) {
+      const at = Fxsave.st + 16 * register
+      compare(`ST${register}`, extended(left, at), extended(right, at))
+    }
+  const vector = (view: DataView, at: number): bigint =>
+    (view.getBigUint64(at + 8, true) << 64n) | view.getBigUint64(at, true)
   for (let register = 0; register < 16; register++) {
     const at = Fxsave.xmm + 16 * register
     compare(`XMM${register}`, vector(left, at), vector(right, at))
@@ -74,5 +77,9 @@ export function differences(one: Case, expected: MachineImage, actual: MachineIm
 }
 
 function isInitial(view: DataView): boolean {
-  return view.getUint16(Fxsave.fcw, true) === 0x37f && view.getUint16(Fxsave.fsw, true) === 0 && view.getUint8(Fxsave.ftw) === 0
+  return (
+    view.getUint16(Fxsave.fcw, true) === 0x37f &&
+    view.getUint16(Fxsave.fsw, true) === 0 &&
+    view.getUint8(Fxsave.ftw) === 0
+  )
 }

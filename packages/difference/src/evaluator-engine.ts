@@ -5,13 +5,22 @@ import {
   readArithmeticFlags,
   Segment,
   SegmentField,
-  segmentOffset,
   State,
+  segmentOffset,
   writeArithmeticFlags,
 } from '@trapframe/x86'
 import type { Case, Engine } from './engine.ts'
 import { stackOffset } from './fxsave-image.ts'
-import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector, WINDOW_BASE } from './machine-image.ts'
+import {
+  CODE_BASE,
+  FS_BASE,
+  Fxsave,
+  GS_BASE,
+  type MachineImage,
+  memoryRegions,
+  NoVector,
+  WINDOW_BASE,
+} from './machine-image.ts'
 import {
   GDT_BASE,
   GDT_LIMIT,
@@ -34,13 +43,20 @@ const INT3 = 0xcc
 const ARITHMETIC = 0x8d5
 
 /** @param options - `forms`: what the evaluator knows; default: all that is implemented */
-export function evaluatorEngine(options: { readonly forms?: Parameters<typeof createEvaluator>[0]['forms'] } = {}): Engine {
+export function evaluatorEngine(
+  options: { readonly forms?: Parameters<typeof createEvaluator>[0]['forms'] } = {},
+): Engine {
   let evaluator: Evaluator | undefined
   return {
     name: 'evaluator',
-    run: cases =>
-      cases.map(one => {
-        evaluator ??= prepare(createEvaluator({ ramBytes: MONITOR_RAM_BYTES, ...(options.forms ? { forms: options.forms } : {}) }))
+    run: (cases) =>
+      cases.map((one) => {
+        evaluator ??= prepare(
+          createEvaluator({
+            ramBytes: MONITOR_RAM_BYTES,
+            ...(options.forms ? { forms: options.forms } : {}),
+          }),
+        )
         return runCase(evaluator, one)
       }),
   }
@@ -49,7 +65,8 @@ export function evaluatorEngine(options: { readonly forms?: Parameters<typeof cr
 function prepare(evaluator: Evaluator): Evaluator {
   const { state, ram } = evaluator
   ram.set(monitorMemory())
-  const quad = (offset: number, value: number | bigint): void => state.setBigUint64(offset, BigInt(value), true)
+  const quad = (offset: number, value: number | bigint): void =>
+    state.setBigUint64(offset, BigInt(value), true)
   quad(State.cr0, 0x8005_0033)
   quad(State.cr3, PAGE_TABLES)
   quad(State.cr4, 0x5_06a0)
@@ -64,7 +81,14 @@ function prepare(evaluator: Evaluator): Evaluator {
   return evaluator
 }
 
-function setSegment(state: DataView, segment: number, selector: number, base: bigint, limit: number, attributes: number): void {
+function setSegment(
+  state: DataView,
+  segment: number,
+  selector: number,
+  base: bigint,
+  limit: number,
+  attributes: number,
+): void {
   state.setBigUint64(segmentOffset(segment, SegmentField.base), base, true)
   state.setUint32(segmentOffset(segment, SegmentField.limit), limit, true)
   state.setUint16(segmentOffset(segment, SegmentField.selector), selector, true)
@@ -82,7 +106,8 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   for (const { address, sizeBytes, offset } of memoryRegions)
     ram.set(start.memory.subarray(offset, offset + sizeBytes), physicalAddress(address))
 
-  for (let register = 0; register < 16; register++) state.setBigUint64(State.gpr + 8 * register, start.gpr(register), true)
+  for (let register = 0; register < 16; register++)
+    state.setBigUint64(State.gpr + 8 * register, start.gpr(register), true)
   state.setBigUint64(State.rip, start.rip, true)
   writeArithmeticFlags(state, start.rflags)
   state.setBigUint64(State.rflags, BigInt(start.rflags & ~ARITHMETIC), true)
@@ -104,7 +129,7 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   end.vector = NoVector.timeout
   for (let steps = 0; steps < STEP_LIMIT; steps++) {
     const rip = state.getBigUint64(State.rip, true)
-    if (rip - rip % 0x1000n === CODE_BASE && ram[code + Number(rip % 0x1000n)] === INT3) {
+    if (rip - (rip % 0x1000n) === CODE_BASE && ram[code + Number(rip % 0x1000n)] === INT3) {
       end.vector = 3
       end.errorCode = 0
       store(evaluator, end, rip + 1n, registerOf(state, 4))
@@ -123,7 +148,8 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   return end
 }
 
-const registerOf = (state: DataView, register: number): bigint => state.getBigUint64(State.gpr + 8 * register, true)
+const registerOf = (state: DataView, register: number): bigint =>
+  state.getBigUint64(State.gpr + 8 * register, true)
 
 /** The evaluator is at the first instruction of a handler: the interrupted state is in the frame. */
 function storeException(evaluator: Evaluator, end: MachineImage): void {
@@ -168,7 +194,10 @@ function loadFxsave(state: DataView, view: DataView, bytes: Uint8Array): void {
     to.set(bytes.subarray(offset, offset + 10), State.x87 + 16 * register)
   }
   for (let register = 0; register < 16; register++)
-    to.set(bytes.subarray(Fxsave.xmm + 16 * register, Fxsave.xmm + 16 * register + 16), State.ymm + 32 * register)
+    to.set(
+      bytes.subarray(Fxsave.xmm + 16 * register, Fxsave.xmm + 16 * register + 16),
+      State.ymm + 32 * register,
+    )
 }
 
 function storeFxsave(state: DataView, view: DataView, bytes: Uint8Array): void {
@@ -178,7 +207,13 @@ function storeFxsave(state: DataView, view: DataView, bytes: Uint8Array): void {
   view.setInt32(Fxsave.mxcsr, state.getInt32(State.mxcsr, true), true)
   const from = new Uint8Array(state.buffer, state.byteOffset)
   for (let register = 0; register < 8; register++)
-    bytes.set(from.subarray(State.x87 + 16 * register, State.x87 + 16 * register + 10), stackOffset(view, register))
+    bytes.set(
+      from.subarray(State.x87 + 16 * register, State.x87 + 16 * register + 10),
+      stackOffset(view, register),
+    )
   for (let register = 0; register < 16; register++)
-    bytes.set(from.subarray(State.ymm + 32 * register, State.ymm + 32 * register + 16), Fxsave.xmm + 16 * register)
+    bytes.set(
+      from.subarray(State.ymm + 32 * register, State.ymm + 32 * register + 16),
+      Fxsave.xmm + 16 * register,
+    )
 }

@@ -36,26 +36,42 @@ const gprNames = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'
 const word = (name: string, at: number, plain: bigint): Field => ({
   name,
   plain,
-  read: image => BigInt(image.fxsaveView.getUint16(at, true)),
+  read: (image) => BigInt(image.fxsaveView.getUint16(at, true)),
   write: (image, value) => image.fxsaveView.setUint16(at, Number(value), true),
 })
 /** Integer fields, `plain` being the value that is not written down. */
 const fields: readonly Field[] = [
-  { name: 'rip', plain: CODE_BASE, read: image => image.rip, write: (image, value) => { image.rip = value } },
-  { name: 'rflags', plain: 0x202n, read: image => BigInt(image.rflags), write: (image, value) => { image.rflags = Number(value) } },
-  ...gprNames.map((name, register): Field => ({
-    name,
-    plain: 0n,
-    read: image => image.gpr(register),
-    write: (image, value) => image.setGpr(register, value),
-  })),
+  {
+    name: 'rip',
+    plain: CODE_BASE,
+    read: (image) => image.rip,
+    write: (image, value) => {
+      image.rip = value
+    },
+  },
+  {
+    name: 'rflags',
+    plain: 0x202n,
+    read: (image) => BigInt(image.rflags),
+    write: (image, value) => {
+      image.rflags = Number(value)
+    },
+  },
+  ...gprNames.map(
+    (name, register): Field => ({
+      name,
+      plain: 0n,
+      read: (image) => image.gpr(register),
+      write: (image, value) => image.setGpr(register, value),
+    }),
+  ),
   word('fcw', Fxsave.fcw, 0x37fn),
   word('fsw', Fxsave.fsw, 0n),
   word('ftw', Fxsave.ftw, 0n),
   {
     name: 'mxcsr',
     plain: 0x1f80n,
-    read: image => BigInt(image.fxsaveView.getUint32(Fxsave.mxcsr, true)),
+    read: (image) => BigInt(image.fxsaveView.getUint32(Fxsave.mxcsr, true)),
     write: (image, value) => image.fxsaveView.setUint32(Fxsave.mxcsr, Number(value), true),
   },
   ...Array.from({ length: 8 }, (_, register): Field => {
@@ -63,7 +79,8 @@ const fields: readonly Field[] = [
     return {
       name: `st${register}`,
       plain: 0n,
-      read: image => (BigInt(image.fxsaveView.getUint16(at + 8, true)) << 64n) | image.fxsaveView.getBigUint64(at, true),
+      read: (image) =>
+        (BigInt(image.fxsaveView.getUint16(at + 8, true)) << 64n) | image.fxsaveView.getBigUint64(at, true),
       write: (image, value) => {
         image.fxsaveView.setBigUint64(at, BigInt.asUintN(64, value), true)
         image.fxsaveView.setUint16(at + 8, Number(value >> 64n), true)
@@ -75,7 +92,8 @@ const fields: readonly Field[] = [
     return {
       name: `xmm${register}`,
       plain: 0n,
-      read: image => (image.fxsaveView.getBigUint64(at + 8, true) << 64n) | image.fxsaveView.getBigUint64(at, true),
+      read: (image) =>
+        (image.fxsaveView.getBigUint64(at + 8, true) << 64n) | image.fxsaveView.getBigUint64(at, true),
       write: (image, value) => {
         image.fxsaveView.setBigUint64(at, BigInt.asUintN(64, value), true)
         image.fxsaveView.setBigUint64(at + 8, value >> 64n, true)
@@ -85,13 +103,35 @@ const fields: readonly Field[] = [
 ]
 /** How a case ended; in `end` lines only. */
 const outcome: readonly Field[] = [
-  { name: 'vector', plain: -100n, read: image => BigInt(image.vector), write: (image, value) => { image.vector = Number(value) } },
-  { name: 'error-code', plain: 0n, read: image => BigInt(image.errorCode), write: (image, value) => { image.errorCode = Number(value) } },
-  { name: 'cr2', plain: 0n, read: image => image.faultAddress, write: (image, value) => { image.faultAddress = value } },
+  {
+    name: 'vector',
+    plain: -100n,
+    read: (image) => BigInt(image.vector),
+    write: (image, value) => {
+      image.vector = Number(value)
+    },
+  },
+  {
+    name: 'error-code',
+    plain: 0n,
+    read: (image) => BigInt(image.errorCode),
+    write: (image, value) => {
+      image.errorCode = Number(value)
+    },
+  },
+  {
+    name: 'cr2',
+    plain: 0n,
+    read: (image) => image.faultAddress,
+    write: (image, value) => {
+      image.faultAddress = value
+    },
+  },
 ]
 
 const hex = (value: bigint): string => (value < 10n ? `${value}` : `0x${value.toString(16)}`)
-const bytesText = (bytes: Uint8Array): string => [...bytes].map(byte => byte.toString(16).padStart(2, '0')).join(' ')
+const bytesText = (bytes: Uint8Array): string =>
+  [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')
 
 /** The text of a fixture is not understood. */
 export class FixtureError extends TrapframeError {
@@ -103,14 +143,18 @@ export class FixtureError extends TrapframeError {
 /** The text of a fixture. @param comment - what it is about */
 export function formatFixture({ case: one, end }: Fixture, comment: string): string {
   const { start } = one
-  const lines = comment.split('\n').map(line => `; ${line}`)
+  const lines = comment.split('\n').map((line) => `; ${line}`)
   lines.push(`code ${bytesText(start.code)} ; ${disassembleCode(start)}`)
   if (one.undefinedFlags) lines.push(`undefined flags ${hex(BigInt(one.undefinedFlags))}`)
-  for (const [address, sizeBytes] of one.ignoredMemory ?? []) lines.push(`undefined memory ${hex(address)} ${sizeBytes}`)
-  for (const { name, plain, read } of fields) if (read(start) !== plain) lines.push(`start ${name} ${hex(read(start))}`)
+  for (const [address, sizeBytes] of one.ignoredMemory ?? [])
+    lines.push(`undefined memory ${hex(address)} ${sizeBytes}`)
+  for (const { name, plain, read } of fields)
+    if (read(start) !== plain) lines.push(`start ${name} ${hex(read(start))}`)
   lines.push(...memoryLines('start', start, new MachineImage()))
-  for (const { name, plain, read } of outcome) if (read(end) !== plain) lines.push(`end ${name} ${hex(read(end))}`)
-  for (const { name, read } of fields) if (read(start) !== read(end)) lines.push(`end ${name} ${hex(read(end))}`)
+  for (const { name, plain, read } of outcome)
+    if (read(end) !== plain) lines.push(`end ${name} ${hex(read(end))}`)
+  for (const { name, read } of fields)
+    if (read(start) !== read(end)) lines.push(`end ${name} ${hex(read(end))}`)
   lines.push(...memoryLines('end', end, start))
   return `${lines.join('\n')}\n`
 }
@@ -150,10 +194,12 @@ export function parseFixture(name: string, text: string): Fixture {
     const words = line.replace(/;.*/, '').trim().split(/\s+/)
     const [what, field, ...rest] = words
     if (what === '') return
-    const bytes = (list: readonly string[]): Uint8Array => Uint8Array.from(list, byte => Number.parseInt(byte, 16))
+    const bytes = (list: readonly string[]): Uint8Array =>
+      Uint8Array.from(list, (byte) => Number.parseInt(byte, 16))
     if (what === 'code') start.code = bytes(words.slice(1))
     else if (what === 'undefined' && field === 'flags') undefinedFlags = Number(rest[0])
-    else if (what === 'undefined' && field === 'memory') ignoredMemory.push([BigInt(rest[0]!), Number(rest[1])])
+    else if (what === 'undefined' && field === 'memory')
+      ignoredMemory.push([BigInt(rest[0]!), Number(rest[1])])
     else if (what === 'start' || what === 'end') {
       if (what === 'end') end ??= start.clone()
       const image = what === 'end' ? end! : start
@@ -162,7 +208,9 @@ export function parseFixture(name: string, text: string): Fixture {
         if (offset === undefined) return fail('memory that is not watched')
         image.memory.set(bytes(rest.slice(1)), offset)
       } else {
-        const known = fields.find(one => one.name === field) ?? (what === 'end' ? outcome.find(one => one.name === field) : undefined)
+        const known =
+          fields.find((one) => one.name === field) ??
+          (what === 'end' ? outcome.find((one) => one.name === field) : undefined)
         if (!known) return fail('no such field')
         known.write(image, BigInt(rest[0]!))
       }

@@ -34,6 +34,7 @@ export function fullTagWord(view: DataView): number {
 /** The abridged tag byte of a full tag word. */
 export function abridgedTags(full: number): number {
   let tags = 0
-  for (let register = 0; register < 8; register++) if (((full >> (2 * register)) & 3) !== 3) tags |= 1 << register
+  for (let register = 0; register < 8; register++)
+    if (((full >> (2 * register)) & 3) !== 3) tags |= 1 << register
   return tags
 }

@@ -99,7 +99,7 @@ function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky'
   let memory: { operand: MemoryOperand; target: bigint; sizeBytes: number } | undefined
   const operands: EncodeOperand[] = shapes.map((shape, index) => {
     if (shape.role === 'immediate') {
-      const immediate = encoding.immediates.find(one => one.operand === index)!
+      const immediate = encoding.immediates.find((one) => one.operand === index)!
       const bits = immediate.bytes * 8
       const value = special.immediate?.(index) ?? integerValue(random, bits)
       return immediate.signed ? BigInt.asIntN(bits, value) : value

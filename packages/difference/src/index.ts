@@ -4,18 +4,27 @@
  *
  * @packageDocumentation
  */
+
+export { type Difference, differences } from './compare.ts'
+export {
+  compareCases,
+  compareForm,
+  describeFailure,
+  type Failure,
+  type FormResult,
+  unexplained,
+} from './comparison.ts'
 export type { Case, Engine } from './engine.ts'
 export { evaluatorEngine } from './evaluator-engine.ts'
+export { type Explanation, explain, explanations } from './explanation.ts'
+export { type Fixture, FixtureError, formatFixture, parseFixture } from './fixture.ts'
 export { CaseGenerator } from './generator.ts'
 export * from './machine-image.ts'
 export { type HarnessProcess, nativeEngine } from './native-engine.ts'
 export { nativeHarness } from './native-harness.ts'
+export { ProgramGenerator, type ProgramOptions } from './program-generator.ts'
 export { Random } from './random.ts'
-export { ENGINE_RAM_BYTES, vcpuEngine, type VcpuUnderTest } from './vcpu-engine.ts'
-export { type Difference, differences } from './compare.ts'
-export { explain, type Explanation, explanations } from './explanation.ts'
-export { compareForm, describeFailure, type Failure, type FormResult, unexplained } from './comparison.ts'
-export { type Fixture, FixtureError, formatFixture, parseFixture } from './fixture.ts'
+export { type ReportRow, reportMarkdown, reportRow } from './report.ts'
 export { shrink } from './shrinker.ts'
 export { featuresOf, isTestable } from './testable.ts'
-export { reportMarkdown, reportRow, type ReportRow } from './report.ts'
+export { ENGINE_RAM_BYTES, type VcpuUnderTest, vcpuEngine } from './vcpu-engine.ts'

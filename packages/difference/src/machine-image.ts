@@ -55,7 +55,18 @@ export const MAX_CODE_BYTES: number = FXSAVE - CODE
 export const MEMORY_BYTES: number = IMAGE_BYTES - MEMORY
 
 /** Offsets in an FXSAVE image (SDM volume 1, table 10-2). */
-export const Fxsave = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const
+export const Fxsave = {
+  fcw: 0,
+  fsw: 2,
+  ftw: 4,
+  fop: 6,
+  fip: 8,
+  fdp: 16,
+  mxcsr: 24,
+  mxcsrMask: 28,
+  st: 32,
+  xmm: 160,
+} as const
 
 /** Outcome that no exception describes: `vector` of a case that did not end in time, or whose engine gave up. */
 export const NoVector = { running: -1, timeout: -2, unsupported: -3 } as const
@@ -65,7 +76,8 @@ export class MachineImage {
   readonly view: DataView
 
   constructor(bytes: Uint8Array = new Uint8Array(IMAGE_BYTES)) {
-    if (bytes.length !== IMAGE_BYTES) throw new RangeError(`a machine image has ${IMAGE_BYTES} bytes, not ${bytes.length}`)
+    if (bytes.length !== IMAGE_BYTES)
+      throw new RangeError(`a machine image has ${IMAGE_BYTES} bytes, not ${bytes.length}`)
     this.bytes = bytes
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   }
@@ -121,7 +133,8 @@ export class MachineImage {
     return this.bytes.subarray(CODE, CODE + this.view.getInt32(CODE_LENGTH, true))
   }
   set code(value: Uint8Array) {
-    if (value.length > MAX_CODE_BYTES) throw new RangeError(`${value.length} bytes of code, ${MAX_CODE_BYTES} fit`)
+    if (value.length > MAX_CODE_BYTES)
+      throw new RangeError(`${value.length} bytes of code, ${MAX_CODE_BYTES} fit`)
     this.bytes.fill(0xcc, CODE, CODE + MAX_CODE_BYTES)
     this.bytes.set(value, CODE)
     this.view.setInt32(CODE_LENGTH, value.length, true)

@@ -70,7 +70,8 @@ export function monitorMemory(): Uint8Array {
   const user = 4n
   // Accessed and dirty bits are set from the start: they are not what is tested here.
   const used = 0x60n
-  const indexOf = (linear: bigint, level: number): number => Number((linear >> BigInt(12 + 9 * (level - 1))) & 0x1ffn)
+  const indexOf = (linear: bigint, level: number): number =>
+    Number((linear >> BigInt(12 + 9 * (level - 1))) & 0x1ffn)
 
   quad(PML4, BigInt(PDPT) | present | writable | user | used)
   quad(PDPT, BigInt(PD) | present | writable | user | used)
@@ -78,7 +79,8 @@ export function monitorMemory(): Uint8Array {
   quad(PDPT_HIGH + 8 * indexOf(SYSTEM_BASE, 3), BigInt(PD_HIGH) | present | writable | used)
   quad(PD_HIGH + 8 * indexOf(SYSTEM_BASE, 2), BigInt(PT_LOW) | present | writable | used)
   quad(PD + 8 * indexOf(CODE_BASE, 2), BigInt(PT_USER) | present | writable | user | used)
-  for (let page = 0; page < 16; page++) quad(PT_LOW + 8 * page, BigInt(page << 12) | present | writable | used)
+  for (let page = 0; page < 16; page++)
+    quad(PT_LOW + 8 * page, BigInt(page << 12) | present | writable | used)
   const map = (linear: bigint, physical: number, flags: bigint): void =>
     quad(PT_USER + 8 * indexOf(linear, 1), BigInt(physical) | present | user | used | flags)
   const noExecute = 1n << 63n
@@ -104,7 +106,10 @@ export function monitorMemory(): Uint8Array {
     const attributes = 0x8en | (dpl << 5n)
     quad(
       IDT + 16 * vector,
-      part(handler, 0n, 16) | (BigInt(Selector.kernelCode) << 16n) | (attributes << 40n) | (part(handler, 16n, 16) << 48n),
+      part(handler, 0n, 16) |
+        (BigInt(Selector.kernelCode) << 16n) |
+        (attributes << 40n) |
+        (part(handler, 16n, 16) << 48n),
     )
     quad(IDT + 16 * vector + 8, handler >> 32n)
   }

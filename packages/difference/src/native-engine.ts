@@ -17,7 +17,7 @@ export function nativeEngine(process: HarnessProcess): Engine {
   return {
     name: 'native',
     unavailable: process.unavailable,
-    run: cases => {
+    run: (cases) => {
       const ends: MachineImage[] = []
       while (ends.length < cases.length) {
         const batch = cases.slice(ends.length, ends.length + BATCH)
@@ -27,7 +27,8 @@ export function nativeEngine(process: HarnessProcess): Engine {
         })
         const output = process.exchange(input)
         const answered = Math.floor(output.length / IMAGE_BYTES)
-        for (let index = 0; index < answered; index++) ends.push(end(output.slice(index * IMAGE_BYTES, (index + 1) * IMAGE_BYTES)))
+        for (let index = 0; index < answered; index++)
+          ends.push(end(output.slice(index * IMAGE_BYTES, (index + 1) * IMAGE_BYTES)))
         if (answered < batch.length) {
           // The process died of this case; the rest goes to a new one.
           const lost = batch[answered]!.start.clone()

@@ -28,7 +28,7 @@ export function reportRow({ form, cases, exceptions, failures }: FormResult, tes
 export function reportMarkdown(rows: readonly ReportRow[], about: readonly string[]): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|')
   const lines = rows.map(
-    row =>
+    (row) =>
       `| ${cell(row.form)} | \`${row.encoding}\` | ${row.feature} | ${row.tested} | ${row.cases} | ${row.exceptions} | ${row.failures} |`,
   )
   return [

@@ -67,16 +67,26 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
     case 'DIV':
     case 'IDIV':
       reserved.add(RAX).add(RDX)
-      return { reserved, options: {}, finish: (given, target) => dividend(form, random, state, given, target) }
+      return {
+        reserved,
+        options: {},
+        finish: (given, target) => dividend(form, random, state, given, target),
+      }
     case 'XLATB': {
       const narrow = random.once(4)
       const segment = random.once(4) ? random.pick([4, 5]) : undefined
       const address = pointer(RBX, 1) - (segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
       const low = address - (state.gpr(RAX) & 0xffn)
-      state.setGpr(RBX, narrow && address < 1n << 32n ? BigInt.asUintN(32, low) | (BigInt(random.u32()) << 32n) : low)
+      state.setGpr(
+        RBX,
+        narrow && address < 1n << 32n ? BigInt.asUintN(32, low) | (BigInt(random.u32()) << 32n) : low,
+      )
       return {
         reserved,
-        options: { ...(segment === undefined ? {} : { segment }), ...(narrow && address < 1n << 32n ? { addressBits: 32 as const } : {}) },
+        options: {
+          ...(segment === undefined ? {} : { segment }),
+          ...(narrow && address < 1n << 32n ? { addressBits: 32 as const } : {}),
+        },
       }
     }
     case 'MASKMOVQ':
@@ -91,7 +101,10 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
       return {
         reserved,
         options: {},
-        immediate: index => (index === 0 ? BigInt(random.below(64)) : BigInt(random.once(4) ? random.below(256) : random.below(5))),
+        immediate: (index) =>
+          index === 0
+            ? BigInt(random.below(64))
+            : BigInt(random.once(4) ? random.below(256) : random.below(5)),
       }
     case 'BT':
     case 'BTS':
@@ -117,7 +130,12 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
       return { reserved, options: random.once(4) ? { addressBits: 32 } : {} }
     case 'JMP':
     case 'CALL':
-      if (operands[0] === 'r/m64') return { reserved: new Set([RSP]), options: {}, finish: (given, target) => codePointer(random, state, given, target) }
+      if (operands[0] === 'r/m64')
+        return {
+          reserved: new Set([RSP]),
+          options: {},
+          finish: (given, target) => codePointer(random, state, given, target),
+        }
       break
     case 'RET':
       return {
@@ -163,7 +181,11 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
       return extendedState(form, random, state)
     case 'FNSTENV':
     case 'FNSAVE':
-      return { reserved, options: {}, finish: (_, target) => (target === undefined ? undefined : pointersOfEnvironment(form, target)) }
+      return {
+        reserved,
+        options: {},
+        finish: (_, target) => (target === undefined ? undefined : pointersOfEnvironment(form, target)),
+      }
   }
   return { reserved, options: {} }
 }
@@ -172,14 +194,16 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
 function write(state: MachineImage, address: bigint, value: bigint, sizeBytes: number): void {
   const offset = memoryOffset(address, sizeBytes)
   if (offset === undefined) return
-  for (let byte = 0; byte < sizeBytes; byte++) state.memory[offset + byte] = Number((value >> BigInt(8 * byte)) & 0xffn)
+  for (let byte = 0; byte < sizeBytes; byte++)
+    state.memory[offset + byte] = Number((value >> BigInt(8 * byte)) & 0xffn)
 }
 
 function read(state: MachineImage, address: bigint, sizeBytes: number): bigint | undefined {
   const offset = memoryOffset(address, sizeBytes)
   if (offset === undefined) return undefined
   let value = 0n
-  for (let byte = sizeBytes - 1; byte >= 0; byte--) value = (value << 8n) | BigInt(state.memory[offset + byte]!)
+  for (let byte = sizeBytes - 1; byte >= 0; byte--)
+    value = (value << 8n) | BigInt(state.memory[offset + byte]!)
   return value
 }
 
@@ -188,7 +212,12 @@ function codeAddress(random: Random): bigint {
 }
 
 /** Value of a general operand that is a register or memory, of `bits` bits. */
-function valueOf(state: MachineImage, operand: EncodeOperand, target: bigint | undefined, bits: number): bigint | undefined {
+function operandValue(
+  state: MachineImage,
+  operand: EncodeOperand,
+  target: bigint | undefined,
+  bits: number,
+): bigint | undefined {
   if (typeof operand === 'object') return target === undefined ? undefined : read(state, target, bits / 8)
   if (typeof operand !== 'number') return undefined
   const value = operand >= 16 ? state.gpr(operand - 16) >> 8n : state.gpr(operand)
@@ -207,7 +236,9 @@ function stringOperands(form: Form, random: Random, state: MachineImage): Specia
     state.setGpr(register, narrow ? BigInt.asUintN(32, value) | (BigInt(random.u32()) << 32n) : value)
   // Somewhere in the middle as a rule: the run then ends inside the window, or crosses a page.
   const place = (base: bigint): bigint => {
-    const target = random.once(4) ? targetAddress(random, sizeBytes, 1) : WINDOW_MIDDLE - 128n + BigInt(random.below(256))
+    const target = random.once(4)
+      ? targetAddress(random, sizeBytes, 1)
+      : WINDOW_MIDDLE - 128n + BigInt(random.below(256))
     return (target < 1n << 32n ? target : WINDOW_MIDDLE) - base
   }
   const source = place(segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
@@ -234,9 +265,15 @@ function stringOperands(form: Form, random: Random, state: MachineImage): Specia
 }
 
 /** A dividend whose quotient fits, in most cases. */
-function dividend(form: Form, random: Random, state: MachineImage, given: readonly EncodeOperand[], target: bigint | undefined): undefined {
+function dividend(
+  form: Form,
+  random: Random,
+  state: MachineImage,
+  given: readonly EncodeOperand[],
+  target: bigint | undefined,
+): undefined {
   const bits = operandBits(form)
-  const divisor = valueOf(state, given[0], target, bits)
+  const divisor = operandValue(state, given[0], target, bits)
   if (divisor === undefined || divisor === 0n || random.once(8)) return undefined
   const signed = form.mnemonic === 'IDIV'
   const by = signed ? BigInt.asIntN(bits, divisor) : divisor
@@ -256,11 +293,17 @@ function dividend(form: Form, random: Random, state: MachineImage, given: readon
 }
 
 /** CMPXCHG and relatives: in half of the cases what is expected is there. */
-function expectedValue(form: Form, random: Random, state: MachineImage, given: readonly EncodeOperand[], target: bigint | undefined): undefined {
+function expectedValue(
+  form: Form,
+  random: Random,
+  state: MachineImage,
+  given: readonly EncodeOperand[],
+  target: bigint | undefined,
+): undefined {
   if (random.once(2)) return undefined
   if (form.mnemonic === 'CMPXCHG') {
     const bits = operandBits(form)
-    const value = valueOf(state, given[0], target, bits)
+    const value = operandValue(state, given[0], target, bits)
     if (value !== undefined) state.setGpr(RAX, (state.gpr(RAX) & ~((1n << BigInt(bits)) - 1n)) | value)
     return undefined
   }
@@ -279,7 +322,10 @@ function bitOffset(form: Form, random: Random, state: MachineImage): Special {
   for (let register = 0; register < 16; register++) {
     if (register === RSP) continue
     const offset = BigInt(random.below(2048) - 1024)
-    state.setGpr(register, (integerValue(random, 64) & ~((1n << BigInt(bits)) - 1n)) | BigInt.asUintN(bits, offset))
+    state.setGpr(
+      register,
+      (integerValue(random, 64) & ~((1n << BigInt(bits)) - 1n)) | BigInt.asUintN(bits, offset),
+    )
   }
   return {
     reserved: new Set(),
@@ -289,7 +335,12 @@ function bitOffset(form: Form, random: Random, state: MachineImage): Special {
 }
 
 /** The operand of an indirect branch points into the code. */
-function codePointer(random: Random, state: MachineImage, given: readonly EncodeOperand[], target: bigint | undefined): undefined {
+function codePointer(
+  random: Random,
+  state: MachineImage,
+  given: readonly EncodeOperand[],
+  target: bigint | undefined,
+): undefined {
   if (random.once(8)) return undefined
   const address = codeAddress(random)
   const operand = given[0]
@@ -299,7 +350,12 @@ function codePointer(random: Random, state: MachineImage, given: readonly Encode
 }
 
 /** A value for MXCSR that can be loaded, in most cases. */
-function loadable(random: Random, state: MachineImage, target: bigint | undefined, offset: number): undefined {
+function loadable(
+  random: Random,
+  state: MachineImage,
+  target: bigint | undefined,
+  offset: number,
+): undefined {
   if (target === undefined) return undefined
   const at = target + BigInt(offset)
   // MXCSR.MM (bit 17) is reserved on Intel CPUs only.
@@ -338,8 +394,10 @@ function extendedState(form: Form, random: Random, state: MachineImage): Special
       if (restores) {
         write(state, header, BigInt(random.below(4)), 8)
         // Bits that no CPU has, and reserved bytes.
-        if (random.once(8)) write(state, header, 1n << 62n, 8)
-        else if (random.once(8)) write(state, header + 8n * BigInt(1 + random.below(2)), integerValue(random, 64), 8)
+        const misfit = random.below(8)
+        if (misfit === 0) write(state, header, 1n << 62n, 8)
+        else if (misfit === 1)
+          write(state, header + 8n * BigInt(1 + random.below(2)), integerValue(random, 64), 8)
         // Whether MXCSR is checked when the SSE component is absent differs between vendors.
         write(state, target + 24n, BigInt(random.u32() & 0xffff), 4)
         return undefined

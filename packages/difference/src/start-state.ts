@@ -21,7 +21,10 @@ export function randomState(random: Random, use: StateUse): MachineImage {
   const image = new MachineImage()
   for (let register = 0; register < 16; register++) image.setGpr(register, integerValue(random, 64))
   // Most of the stack lies in the middle of the window, aligned as programs have it.
-  image.setGpr(4, WINDOW_MIDDLE - 256n + BigInt(16 * random.below(24) + (random.once(4) ? random.below(16) : 0)))
+  image.setGpr(
+    4,
+    WINDOW_MIDDLE - 256n + BigInt(16 * random.below(24) + (random.once(4) ? random.below(16) : 0)),
+  )
   let rflags = 0x202
   for (const bit of ARITHMETIC_BITS) if (random.once(2)) rflags |= bit
   if (use.direction && random.once(4)) rflags |= 0x400
@@ -47,7 +50,9 @@ export function randomState(random: Random, use: StateUse): MachineImage {
   const lanes = use.vector || use.x87
   for (let offset = 0; offset < memory.length; offset += 16) {
     if (lanes && random.once(2)) randomLanes(random, words, offset)
-    else for (let half = 0; half < 16; half += 8) words.setBigUint64(offset + half, integerValue(random, 64), true)
+    else
+      for (let half = 0; half < 16; half += 8)
+        words.setBigUint64(offset + half, integerValue(random, 64), true)
   }
   return image
 }
@@ -93,7 +98,8 @@ function randomX87(random: Random, image: MachineImage): void {
   view.setUint16(Fxsave.fsw, status, true)
   // Mostly full, so that few cases are stack underflows.
   let tags = 0xff
-  if (random.once(2)) for (let register = 0; register < 8; register++) if (random.once(5)) tags &= ~(1 << register)
+  if (random.once(2))
+    for (let register = 0; register < 8; register++) if (random.once(5)) tags &= ~(1 << register)
   view.setUint8(Fxsave.ftw, tags)
   for (let register = 0; register < 8; register++) {
     const { significand, exponent } = extendedValue(random)

@@ -1,11 +1,24 @@
 /** Which forms can be compared with the CPU of a host, and what that CPU has. */
-import { cpuidBits, type CpuidRegister } from '@trapframe/cpu'
+import { type CpuidRegister, cpuidBits } from '@trapframe/cpu'
 import type { Feature, Form } from '@trapframe/x86'
 import type { Case, Engine } from './engine.ts'
 import { CODE_BASE, Fxsave, MachineImage } from './machine-image.ts'
 
 /** Near transfers, which are not marked `user` because they do affect more than registers, flags and memory. */
-const transfers = new Set(['JMP', 'CALL', 'RET', 'LOOP', 'LOOPE', 'LOOPNE', 'JRCXZ', 'POPF', 'POPFQ', 'UD0', 'UD1', 'UD2'])
+const transfers = new Set([
+  'JMP',
+  'CALL',
+  'RET',
+  'LOOP',
+  'LOOPE',
+  'LOOPNE',
+  'JRCXZ',
+  'POPF',
+  'POPFQ',
+  'UD0',
+  'UD1',
+  'UD2',
+])
 /** Answers that are the machine's own. */
 const machineDependent = new Set(['CPUID', 'XGETBV', 'RDTSC', 'RDTSCP', 'RDPID', 'RDRAND', 'RDSEED'])
 
@@ -13,7 +26,7 @@ const machineDependent = new Set(['CPUID', 'XGETBV', 'RDTSC', 'RDTSCP', 'RDPID',
 export function isTestable(form: Form): boolean {
   if (machineDependent.has(form.mnemonic) || form.encoding.startsWith('VEX')) return false
   if (form.options.user) return true
-  const far = form.operands.some(kind => kind.includes(':'))
+  const far = form.operands.some((kind) => kind.includes(':'))
   return !far && (transfers.has(form.mnemonic) || /^J[A-Z]+$/.test(form.mnemonic))
 }
 
@@ -33,7 +46,7 @@ export function featuresOf(engine: Engine): Set<Feature> {
   }
   const wanted = [...new Set(Object.values(cpuidBits).map(({ leaf, subleaf }) => `${leaf} ${subleaf}`))]
   const answers = engine.run(
-    wanted.map(key => {
+    wanted.map((key) => {
       const [leaf, subleaf] = key.split(' ').map(Number)
       return question(leaf!, subleaf!)
     }),

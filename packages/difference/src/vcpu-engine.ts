@@ -6,7 +6,16 @@ import { ExitReason, type SegmentState, type Vcpu, type VcpuState } from '@trapf
 import type { GuestMemory } from '@trapframe/memory'
 import type { Case, Engine } from './engine.ts'
 import { abridgedTags, fullTagWord, stackOffset } from './fxsave-image.ts'
-import { CODE_BASE, FS_BASE, Fxsave, GS_BASE, type MachineImage, memoryRegions, NoVector, WINDOW_BASE } from './machine-image.ts'
+import {
+  CODE_BASE,
+  FS_BASE,
+  Fxsave,
+  GS_BASE,
+  type MachineImage,
+  memoryRegions,
+  NoVector,
+  WINDOW_BASE,
+} from './machine-image.ts'
 import {
   GDT_BASE,
   GDT_LIMIT,
@@ -42,8 +51,8 @@ export function vcpuEngine({ name, memory, vcpu }: VcpuUnderTest): Engine {
   let fresh: VcpuState | undefined
   return {
     name,
-    run: cases =>
-      cases.map(one => {
+    run: (cases) =>
+      cases.map((one) => {
         if (!fresh) {
           memory.write(0, monitorMemory())
           fresh = vcpu.save()
@@ -119,7 +128,13 @@ function startState(fresh: VcpuState, start: MachineImage): VcpuState {
     cr4: 0x5_06a0n,
     msrs: [...fresh.msrs.filter(([index]) => index !== EFER), [EFER, 0xd01n]],
     fpu: loadFpu(fresh, start),
-    events: { pendingInterrupt: -1, nmiPending: false, nmiBlocked: false, interruptShadow: false, halted: false },
+    events: {
+      pendingInterrupt: -1,
+      nmiPending: false,
+      nmiBlocked: false,
+      interruptShadow: false,
+      halted: false,
+    },
   }
 }
 

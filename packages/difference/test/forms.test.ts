@@ -20,14 +20,17 @@ describe(`behaviour: ${all.map(({ name }) => name).join(', ')} agree`, () => {
     expect(all[0]).toBe(native)
   })
   for (const [mnemonic, indices] of mnemonics) {
-    const here = indices.filter(index => isTestable(forms[index]!))
+    const here = indices.filter((index) => isTestable(forms[index]!))
     if (here.length === 0) continue
-    const known = here.filter(index => !features || features.has(forms[index]!.options.feature ?? 'base'))
+    const known = here.filter((index) => !features || features.has(forms[index]!.options.feature ?? 'base'))
     // Forms of a feature that the host lacks cannot be compared with it.
     test.skipIf(known.length === 0)(mnemonic, () => {
-      const results = known.map(index => compareForm(generator, index, all, { cases: CASES, seed: SEED }))
+      const results = known.map((index) => compareForm(generator, index, all, { cases: CASES, seed: SEED }))
       expect(results.flatMap(({ failures }) => failures.slice(0, 3).map(describeFailure))).toEqual([])
-      expect(results.some(({ cases }) => cases > 0), 'no case could be made').toBe(true)
+      expect(
+        results.some(({ cases }) => cases > 0),
+        'no case could be made',
+      ).toBe(true)
     })
   }
 })

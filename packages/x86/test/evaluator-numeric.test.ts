@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { numericRows, Type } from '../src/ir/op.ts'
 import { scalarOperations } from '../src/evaluator/scalar-operations.ts'
 import type { Scalar } from '../src/evaluator/value.ts'
 import { vectorOperations } from '../src/evaluator/vector-operations.ts'
+import { numericRows, Type } from '../src/ir/op.ts'
 
 // One module per operation: `run` loads the operands from memory (16 bytes apart from 16 on), executes the operation
 // and stores the result at 0. Through memory, because JavaScript does not keep the bits of a NaN.
@@ -24,21 +24,32 @@ const leb = (value: number): number[] => (value < 0x80 ? [value] : [(value & 0x7
 const opcodeBytes = (opcode: number): number[] =>
   opcode >= 0x240 ? [0xfc, opcode - 0x240] : opcode >= 0x100 ? [0xfd, ...leb(opcode - 0x100)] : [opcode]
 
-function compile(opcode: number, operands: readonly Type[], result: Type): { view: DataView; run: () => void } {
+function compile(
+  opcode: number,
+  operands: readonly Type[],
+  result: Type,
+): { view: DataView; run: () => void } {
   const body = [0, 0x41, 0]
   operands.forEach((type, index) => body.push(0x41, 16 * (index + 1), ...load[type]!))
   body.push(...opcodeBytes(opcode), ...store[result]!, 0x0b)
   const section = (id: number, bytes: number[]): number[] => [id, ...leb(bytes.length), ...bytes]
   const bytes = Uint8Array.from([
-    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    0,
+    0x61,
+    0x73,
+    0x6d,
+    1,
+    0,
+    0,
+    0,
     ...section(1, [1, 0x60, 0, 0]),
     ...section(3, [1, 0]),
     ...section(5, [1, 0, 1]),
     ...section(7, [2, 1, 0x6d, 2, 0, 1, 0x72, 0, 0]),
     ...section(10, [1, ...leb(body.length), ...body]),
   ])
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes))
-  return { view: new DataView((exports['m'] as WebAssembly.Memory).buffer), run: exports['r'] as () => void }
+  const { m, r } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports
+  return { view: new DataView((m as WebAssembly.Memory).buffer), run: r as () => void }
 }
 
 let seed = 1
@@ -47,18 +58,62 @@ const random32 = (): number => {
   return (seed ^ (seed >>> 13) ^ (seed << 7)) | 0
 }
 const pick = <T>(list: readonly T[]): T => list[(random32() >>> 0) % list.length]!
-const corners32 = [0, 1, 2, -1, -2, 31, 32, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, -0x8000_0000, 0x80ff_7f01 | 0]
+const corners32 = [
+  0,
+  1,
+  2,
+  -1,
+  -2,
+  31,
+  32,
+  127,
+  128,
+  255,
+  0x7fff,
+  0x8000,
+  0xffff,
+  0x7fff_ffff,
+  -0x8000_0000,
+  0x80ff_7f01 | 0,
+]
 const float32Corners = [
-  0, 0x8000_0000, 1, 0x8000_0001, 0x7f_ffff, 0x80_0000, 0x3f80_0000, 0xbf80_0000, 0x3f00_0000, 0x3fc0_0000, 0x4020_0000,
-  0xbf00_0000, 0x4b00_0000, 0x4b7f_ffff, 0x4f00_0000, 0xcf00_0000, 0x4eff_ffff, 0x5f00_0000, 0xdf00_0000, 0x7f7f_ffff,
-  0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0x7fc1_2345,
-].map(bits => bits | 0)
+  0, 0x8000_0000, 1, 0x8000_0001, 0x7f_ffff, 0x80_0000, 0x3f80_0000, 0xbf80_0000, 0x3f00_0000, 0x3fc0_0000,
+  0x4020_0000, 0xbf00_0000, 0x4b00_0000, 0x4b7f_ffff, 0x4f00_0000, 0xcf00_0000, 0x4eff_ffff, 0x5f00_0000,
+  0xdf00_0000, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0x7fc1_2345,
+].map((bits) => bits | 0)
 const float64Corners = [
-  0n, 1n << 63n, 1n, 0xf_ffff_ffff_ffffn, 0x3ff0n << 48n, 0xbff0n << 48n, 0x3fe0n << 48n, 0x3ff8n << 48n, 0x4004n << 48n,
-  0xbfe0n << 48n, 0x3fdf_ffff_ffff_ffffn, 0x4330n << 48n, 0x433f_ffff_ffff_ffffn, 0x41dfffffffc00000n, 0x41e0n << 48n,
-  0xc1e0n << 48n, 0xc1e0_0000_0020_0000n, 0x43e0n << 48n, 0xc3e0n << 48n, 0x43f0n << 48n, 0x7fefffffffffffffn,
-  0x7ff0n << 48n, 0xfff0n << 48n, 0x7ff8n << 48n, 0x7ff0_0000_0000_0001n, 0x47efffffe0000000n, 0x47effffff0000000n,
-  0x36a0n << 48n, 0x3690n << 48n, 0x380fffffc0000000n, 0x3ff0_0000_1000_0000n, 0x3ff0_0000_1000_0001n,
+  0n,
+  1n << 63n,
+  1n,
+  0xf_ffff_ffff_ffffn,
+  0x3ff0n << 48n,
+  0xbff0n << 48n,
+  0x3fe0n << 48n,
+  0x3ff8n << 48n,
+  0x4004n << 48n,
+  0xbfe0n << 48n,
+  0x3fdf_ffff_ffff_ffffn,
+  0x4330n << 48n,
+  0x433f_ffff_ffff_ffffn,
+  0x41dfffffffc00000n,
+  0x41e0n << 48n,
+  0xc1e0n << 48n,
+  0xc1e0_0000_0020_0000n,
+  0x43e0n << 48n,
+  0xc3e0n << 48n,
+  0x43f0n << 48n,
+  0x7fefffffffffffffn,
+  0x7ff0n << 48n,
+  0xfff0n << 48n,
+  0x7ff8n << 48n,
+  0x7ff0_0000_0000_0001n,
+  0x47efffffe0000000n,
+  0x47effffff0000000n,
+  0x36a0n << 48n,
+  0x3690n << 48n,
+  0x380fffffc0000000n,
+  0x3ff0_0000_1000_0000n,
+  0x3ff0_0000_1000_0001n,
 ]
 const random64 = (): bigint => (BigInt(random32() >>> 0) << 32n) | BigInt(random32() >>> 0)
 
@@ -68,7 +123,9 @@ function operand(type: Type): Scalar {
     case Type.i32:
       return corner ? pick(corners32) : random32()
     case Type.i64:
-      return corner ? BigInt.asUintN(64, BigInt(pick(corners32)) << pick([0n, 0n, 20n, 32n, 33n])) : random64() >> pick([0n, 0n, 10n, 40n])
+      return corner
+        ? BigInt.asUintN(64, BigInt(pick(corners32)) << pick([0n, 0n, 20n, 32n, 33n]))
+        : random64() >> pick([0n, 0n, 10n, 40n])
     case Type.f32:
       return corner ? pick(float32Corners) : random32()
     case Type.f64:
@@ -77,7 +134,12 @@ function operand(type: Type): Scalar {
       const lanes = new Uint8Array(16)
       const view = new DataView(lanes.buffer)
       const kind = (random32() >>> 0) % 4
-      for (let i = 0; i < 4; i++) view.setInt32(4 * i, kind === 0 ? pick(corners32) : kind === 1 ? pick(float32Corners) : random32(), true)
+      for (let i = 0; i < 4; i++)
+        view.setInt32(
+          4 * i,
+          kind === 0 ? pick(corners32) : kind === 1 ? pick(float32Corners) : random32(),
+          true,
+        )
       if (kind === 2) for (let i = 0; i < 2; i++) view.setBigUint64(8 * i, pick(float64Corners), true)
       return lanes
     }
@@ -90,7 +152,11 @@ function put(view: DataView, at: number, type: Type, value: Scalar): void {
   else view.setInt32(at, value as number, true)
 }
 const hex = (value: Scalar): string =>
-  value instanceof Uint8Array ? Buffer.from(value).toString('hex') : typeof value === 'bigint' ? value.toString(16) : (value >>> 0).toString(16)
+  value instanceof Uint8Array
+    ? Buffer.from(value).toString('hex')
+    : typeof value === 'bigint'
+      ? value.toString(16)
+      : (value >>> 0).toString(16)
 
 const isNan32 = (bits: number): boolean => (bits & 0x7fff_ffff) > 0x7f80_0000
 const isNan64 = (bits: bigint): boolean => (bits & ~(1n << 63n)) > 0x7ff0n << 48n
@@ -103,17 +169,19 @@ function canonical(name: string, result: Type, value: Scalar): Scalar {
   if (result !== Type.v128 || !/^f(32x4|64x2)\.(?!(eq|ne|lt|gt|le|ge|splat)$)/.test(name)) return value
   const copy = (value as Uint8Array).slice()
   const view = new DataView(copy.buffer)
-  if (name.startsWith('f32x4')) for (let i = 0; i < 16; i += 4) {
-    if (isNan32(view.getInt32(i, true))) view.setInt32(i, 0x7fc0_0000, true)
-  }
-  else for (let i = 0; i < 16; i += 8) {
-    if (isNan64(view.getBigUint64(i, true))) view.setBigUint64(i, 0x7ff8n << 48n, true)
-  }
+  if (name.startsWith('f32x4'))
+    for (let i = 0; i < 16; i += 4) {
+      if (isNan32(view.getInt32(i, true))) view.setInt32(i, 0x7fc0_0000, true)
+    }
+  else
+    for (let i = 0; i < 16; i += 8) {
+      if (isNan64(view.getBigUint64(i, true))) view.setBigUint64(i, 0x7ff8n << 48n, true)
+    }
   return copy
 }
 
 describe('behaviour: the evaluator computes what WebAssembly computes', () => {
-  test.each(numericRows.map(row => [row[0], row] as const))('%s', (name, [, opcode, operands, result]) => {
+  test.each(numericRows.map((row) => [row[0], row] as const))('%s', (name, [, opcode, operands, result]) => {
     const { view, run } = compile(opcode, operands, result)
     const operation = (opcode >= 0x100 && opcode < 0x240 ? vectorOperations : scalarOperations)[opcode]!
     expect(operation, `opcode ${opcode}`).toBeDefined()
@@ -127,7 +195,9 @@ describe('behaviour: the evaluator computes what WebAssembly computes', () => {
         trapped = true
       }
       if (trapped) {
-        expect(() => operation(values[0]!, values[1]!, values[2]!), values.map(hex).join(' ')).toThrow('WebAssembly would trap')
+        expect(() => operation(values[0]!, values[1]!, values[2]!), values.map(hex).join(' ')).toThrow(
+          'WebAssembly would trap',
+        )
         continue
       }
       const expected: Scalar =
@@ -138,7 +208,9 @@ describe('behaviour: the evaluator computes what WebAssembly computes', () => {
             : view.getInt32(0, true)
       const actual = operation(values[0]!, values[1]!, values[2]!)
       if (hex(canonical(name, result, actual)) !== hex(canonical(name, result, expected)))
-        expect.fail(`${name}(${values.map(hex).join(', ')}) = ${hex(actual)}, WebAssembly says ${hex(expected)}`)
+        expect.fail(
+          `${name}(${values.map(hex).join(', ')}) = ${hex(actual)}, WebAssembly says ${hex(expected)}`,
+        )
     }
   })
 })

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { readArithmeticFlags } from '../src/evaluator/arithmetic-flags.ts'
 import { createEvaluator, type Evaluator } from '../src/evaluator/evaluator.ts'
 import { arithmeticForms } from '../src/families/arithmetic.ts'
 import { moveForms } from '../src/families/move.ts'
-import { readArithmeticFlags } from '../src/evaluator/arithmetic-flags.ts'
-import { Flag, Segment, SegmentField, segmentOffset, State, Vector } from '../src/state-layout.ts'
+import { Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../src/state-layout.ts'
 import { ExitReason } from '../src/system/exit-reason.ts'
 
 const forms = [...arithmeticForms, ...moveForms]
@@ -27,7 +27,8 @@ function longMode(code: readonly number[]): Evaluator {
   state.setUint32(State.gdtrLimit, 15, true)
   state.setUint16(segmentOffset(Segment.cs, SegmentField.selector), 8, true)
   state.setUint16(segmentOffset(Segment.cs, SegmentField.attributes), 0xa09b, true)
-  for (let vector = 0; vector < 32; vector++) memory.setBigUint64(0x6000 + 16 * vector, 0x0000_8e00_0008_9000n, true)
+  for (let vector = 0; vector < 32; vector++)
+    memory.setBigUint64(0x6000 + 16 * vector, 0x0000_8e00_0008_9000n, true)
   state.setBigUint64(State.idtrBase, 0x6000n, true)
   state.setUint32(State.idtrLimit, 0xfff, true)
   state.setBigUint64(State.gpr + 8 * 4, 0x1_0000n, true)
@@ -42,11 +43,30 @@ describe('default', () => {
   test('behaviour: registers, immediates, addresses, flags', () => {
     // mov eax, 0x12345678; mov [rax*2 - 0x2468acf0 + 0x10008], eax would be long: simple steps instead.
     const e = longMode([
-      0xb8, 0x78, 0x56, 0x34, 0x12, // mov eax, 0x12345678
-      0x89, 0x44, 0x24, 0xf8, // mov [rsp - 8], eax
-      0x02, 0x64, 0x24, 0xf9, // add ah, [rsp - 7]
-      0x48, 0x8b, 0x0d, 0xf0, 0xff, 0xff, 0xff, // mov rcx, [rip - 16] (the start of the code, plus 4)
-      0x48, 0x83, 0xe8, 0xff, // sub rax, -1
+      0xb8,
+      0x78,
+      0x56,
+      0x34,
+      0x12, // mov eax, 0x12345678
+      0x89,
+      0x44,
+      0x24,
+      0xf8, // mov [rsp - 8], eax
+      0x02,
+      0x64,
+      0x24,
+      0xf9, // add ah, [rsp - 7]
+      0x48,
+      0x8b,
+      0x0d,
+      0xf0,
+      0xff,
+      0xff,
+      0xff, // mov rcx, [rip - 16] (the start of the code, plus 4)
+      0x48,
+      0x83,
+      0xe8,
+      0xff, // sub rax, -1
     ])
     for (let i = 0; i < 5; i++) expect(e.step()).toBe('next')
     expect(gpr(e, 0)).toBe(0x1234_ac79n)
@@ -113,7 +133,11 @@ describe('default', () => {
     e.state.setInt32(State.pendingInterrupt, Vector.gp, true)
     e.state.setInt32(State.halted, 1, true)
     expect(e.step()).toBe('next')
-    expect([rip(e), e.state.getInt32(State.halted, true), e.state.getInt32(State.pendingInterrupt, true)]).toEqual([0x9000n, 0, -1])
+    expect([
+      rip(e),
+      e.state.getInt32(State.halted, true),
+      e.state.getInt32(State.pendingInterrupt, true),
+    ]).toEqual([0x9000n, 0, -1])
     const window = longMode([0xb0, 1, 0xb0, 2])
     window.state.setInt32(State.windowWanted, 1, true)
     window.state.setInt32(State.interruptShadow, 1, true)

@@ -46,12 +46,26 @@ export function writeArithmeticFlags(state: DataView, flags: number): void {
 }
 
 /** Flags of x + y (+ carry) = result, operands zero-extended. @param keepCarry - CF stays */
-export function storeAddFlags(state: DataView, bits: number, x: bigint, y: bigint, result: bigint, keepCarry: boolean): void {
+export function storeAddFlags(
+  state: DataView,
+  bits: number,
+  x: bigint,
+  y: bigint,
+  result: bigint,
+  keepCarry: boolean,
+): void {
   storeCarries(state, bits, (x & y) | ((x | y) & ~result), x ^ y ^ result, result, keepCarry)
 }
 
 /** Flags of x - y (- borrow) = result. */
-export function storeSubFlags(state: DataView, bits: number, x: bigint, y: bigint, result: bigint, keepCarry: boolean): void {
+export function storeSubFlags(
+  state: DataView,
+  bits: number,
+  x: bigint,
+  y: bigint,
+  result: bigint,
+  keepCarry: boolean,
+): void {
   storeCarries(state, bits, (~x & y) | ((~x | y) & result), x ^ y ^ result, result, keepCarry)
 }
 
@@ -62,7 +76,14 @@ export function storeLogicFlags(state: DataView, bits: number, result: bigint): 
   state.setBigUint64(State.flagsAux, 0n, true)
 }
 
-function storeCarries(state: DataView, bits: number, carries: bigint, halves: bigint, result: bigint, keepCarry: boolean): void {
+function storeCarries(
+  state: DataView,
+  bits: number,
+  carries: bigint,
+  halves: bigint,
+  result: bigint,
+  keepCarry: boolean,
+): void {
   let carry = u64(carries << BigInt(64 - bits))
   if (keepCarry) {
     const overflow = u64(carry ^ (carry << 1n)) >> 63n
@@ -79,6 +100,15 @@ export function conditionHolds(code: number, flags: number): boolean {
   const cf = (flags & Flag.cf) !== 0
   const zf = (flags & Flag.zf) !== 0
   const less = ((flags & Flag.sf) !== 0) !== ((flags & Flag.of) !== 0)
-  const holds = [(flags & Flag.of) !== 0, cf, zf, cf || zf, (flags & Flag.sf) !== 0, (flags & Flag.pf) !== 0, less, less || zf]
+  const holds = [
+    (flags & Flag.of) !== 0,
+    cf,
+    zf,
+    cf || zf,
+    (flags & Flag.sf) !== 0,
+    (flags & Flag.pf) !== 0,
+    less,
+    less || zf,
+  ]
   return holds[code >> 1]! !== ((code & 1) !== 0)
 }

@@ -5,15 +5,32 @@
  *
  * It checks the compilers; it is no oracle for the semantics, which it shares with them.
  */
+
+import { updateFpuAvailability } from '../families/fpu-guard.ts'
 import { bindDecoded } from '../isa/bound-operands.ts'
 import { createDecoder, Decoded, DecodeFailure, type Decoder } from '../isa/decoder.ts'
 import type { Feature, Form } from '../isa/form.ts'
 import { forms as allForms } from '../isa/forms.ts'
 import { Operands } from '../isa/operands.ts'
-import { updateFpuAvailability } from '../families/fpu-guard.ts'
-import { Fault, Flag, MAX_CPUID_ENTRIES, Segment, SegmentField, segmentOffset, State, Vector } from '../state-layout.ts'
+import {
+  Fault,
+  Flag,
+  MAX_CPUID_ENTRIES,
+  Segment,
+  SegmentField,
+  State,
+  segmentOffset,
+  Vector,
+} from '../state-layout.ts'
 import { deliverException, deliverInterrupt, EventKind, singleStepTrap } from '../system/deliver.ts'
-import { flushPage, flushTranslations, modeChanged, spanForRead, spanForWrite, timeStamp } from '../system/engine.ts'
+import {
+  flushPage,
+  flushTranslations,
+  modeChanged,
+  spanForRead,
+  spanForWrite,
+  timeStamp,
+} from '../system/engine.ts'
 import { ExitReason } from '../system/exit-reason.ts'
 import { GuestMemory, physicalAccess } from './guest-memory.ts'
 import { type End, IrMachine } from './ir-machine.ts'
@@ -61,8 +78,8 @@ export class Evaluator {
     const clock = options.timeStamp ?? (() => this.#retired)
     this.#machine = new IrMachine(
       options.ramBytes,
-      machine => (memory = new GuestMemory(machine)),
-      machine =>
+      (machine) => (memory = new GuestMemory(machine)),
+      (machine) =>
         new Map([
           ...physicalAccess(machine),
           [timeStamp, () => BigInt.asUintN(64, clock())],
@@ -70,8 +87,8 @@ export class Evaluator {
           [flushTranslations, () => undefined],
           [flushPage, () => undefined],
           [modeChanged, () => undefined],
-          [spanForRead, linear => memory!.span(linear as bigint, false)],
-          [spanForWrite, linear => memory!.span(linear as bigint, true)],
+          [spanForRead, (linear) => memory!.span(linear as bigint, false)],
+          [spanForWrite, (linear) => memory!.span(linear as bigint, true)],
         ]),
     )
     this.#memory = memory!
@@ -118,7 +135,8 @@ export class Evaluator {
   execute(bytes: Uint8Array): StepResult {
     const rip = this.state.getBigUint64(State.rip, true)
     const length = this.#decoder.decode(bytes, 0, bytes.length, this.#mode(), this.#decoded)
-    if (length === DecodeFailure.incomplete) throw new EvaluatorError(`${bytes.length} bytes are no whole instruction`)
+    if (length === DecodeFailure.incomplete)
+      throw new EvaluatorError(`${bytes.length} bytes are no whole instruction`)
     return this.#perform(length, rip)
   }
 
@@ -159,13 +177,18 @@ export class Evaluator {
     const shadow = state.getInt32(State.interruptShadow, true)
     const steps = (state.getBigUint64(State.rflags, true) & BigInt(Flag.tf)) !== 0n
     if (length <= 0) {
-      this.#raise(length === DecodeFailure.tooLong ? Vector.gp : Vector.ud, length === DecodeFailure.tooLong ? 0 : -1)
+      this.#raise(
+        length === DecodeFailure.tooLong ? Vector.gp : Vector.ud,
+        length === DecodeFailure.tooLong ? 0 : -1,
+      )
       return this.#faulted(rip)
     }
     const decoded = this.#decoded
     const form = this.#decoder.forms[decoded.form]!
     const mode = this.#mode()
-    const program = this.#machine.build(form.text, b => form.body(b, new Operands(b, form, bindDecoded(b, form, decoded, mode))))
+    const program = this.#machine.build(form.text, (b) =>
+      form.body(b, new Operands(b, form, bindDecoded(b, form, decoded, mode))),
+    )
     const nextRip = wrapRip(rip + BigInt(length), mode)
 
     state.setBigUint64(State.ripPage, rip & ~0xfffn, true)

@@ -140,9 +140,10 @@ function deviceParts(piece: Piece): Piece[] {
 export function physicalAccess(machine: IrMachine): [Procedure, External][] {
   const inside = (address: bigint): boolean => address + 8n <= BigInt(machine.ram.length)
   const view = new DataView(machine.ram.buffer, machine.ram.byteOffset, machine.ram.length)
-  const load = (address: bigint): bigint => (inside(address) ? view.getBigUint64(Number(address), true) : 2n ** 64n - 1n)
+  const load = (address: bigint): bigint =>
+    inside(address) ? view.getBigUint64(Number(address), true) : 2n ** 64n - 1n
   return [
-    [physicalLoad, address => load(address as bigint)],
+    [physicalLoad, (address) => load(address as bigint)],
     [
       physicalCompareExchange,
       (address, expected, replacement) => {

@@ -40,7 +40,11 @@ export interface LinearMemory {
   load(linear: bigint, bytes: number, supervisor: boolean): Uint8Array | undefined
   store(linear: bigint, data: Uint8Array, supervisor: boolean): boolean
   /** Takes the faults of a read and a write. `ram`: offset in RAM when the access lies in one page of it. */
-  reference(linear: bigint, bytes: number, supervisor: boolean): { readonly ram: number | undefined } | undefined
+  reference(
+    linear: bigint,
+    bytes: number,
+    supervisor: boolean,
+  ): { readonly ram: number | undefined } | undefined
 }
 
 /** A procedure that the engine supplies. */
@@ -165,14 +169,15 @@ export class IrMachine {
     let program = this.#programs.get(procedure)
     if (!program) {
       const { body } = procedure
-      program = this.build(procedure.name, b =>
+      program = this.build(procedure.name, (b) =>
         body(b, ...procedure.parameters.map((type, index): Value => b.parameter(index, type))),
       )
       this.#programs.set(procedure, program)
     }
     const end = this.#execute(program, parameters, undefined)
     if (end.kind === 'next') {
-      if (procedure.result !== Type.none) throw new EvaluatorError(`${procedure.name} falls off its end without a result`)
+      if (procedure.result !== Type.none)
+        throw new EvaluatorError(`${procedure.name} falls off its end without a result`)
       return this.#leave(procedure, { kind: 'return' })
     }
     if (end.kind !== 'return' && end.kind !== 'fault')
@@ -189,7 +194,8 @@ export class IrMachine {
   #leave(procedure: Procedure, end: End): End {
     const pending = this.state.getInt32(State.fault, true) !== Fault.none
     if (!pending) return end
-    if (!procedure.mayFault) throw new EvaluatorError(`${procedure.name} faults, but is declared without faults`)
+    if (!procedure.mayFault)
+      throw new EvaluatorError(`${procedure.name} faults, but is declared without faults`)
     return fault
   }
 
@@ -199,7 +205,7 @@ export class IrMachine {
     const values: Scalar[] = new Array(length)
     // Locals of a procedure start at zero, as those of a WebAssembly function. An instruction's may share a function
     // with other instructions and must be set first.
-    const locals: (Scalar | undefined)[] = program.locals.map(type => (place ? undefined : zeros[type]!))
+    const locals: (Scalar | undefined)[] = program.locals.map((type) => (place ? undefined : zeros[type]!))
     const at = (index: number): Scalar => values[index]!
     const address = (index: number): number => (values[index] as number) >>> 0
 
@@ -210,16 +216,15 @@ export class IrMachine {
       let faulted = false
       if (opcode < Op.first) {
         const operation = numericOperations[opcode]
-        if (!operation) throw new EvaluatorError(`${program.name}: opcode 0x${opcode.toString(16)} is not implemented`)
+        if (!operation)
+          throw new EvaluatorError(`${program.name}: opcode 0x${opcode.toString(16)} is not implemented`)
         values[index] = operation(values[a[index]!]!, values[b[index]!]!, values[c[index]!]!)
         continue
       }
       switch (opcode) {
         case Op.constant:
           values[index] =
-            type[index] === Type.i32
-              ? a[index]!
-              : (BigInt(b[index]! >>> 0) << 32n) | BigInt(a[index]! >>> 0)
+            type[index] === Type.i32 ? a[index]! : (BigInt(b[index]! >>> 0) << 32n) | BigInt(a[index]! >>> 0)
           break
         case Op.vectorConstant:
           values[index] = program.pool[aux[index]!]!.slice()
@@ -229,7 +234,8 @@ export class IrMachine {
           break
         case Op.localGet: {
           const value = locals[aux[index]!]
-          if (value === undefined) throw new EvaluatorError(`${program.name}: local ${aux[index]} is read before it is set`)
+          if (value === undefined)
+            throw new EvaluatorError(`${program.name}: local ${aux[index]} is read before it is set`)
           values[index] = value
           break
         }
@@ -246,7 +252,11 @@ export class IrMachine {
           values[index] = replaceLane(c[index]!, at(a[index]!) as Uint8Array, aux[index]!, at(b[index]!))
           break
         case Op.shuffle:
-          values[index] = shuffle(at(a[index]!) as Uint8Array, at(b[index]!) as Uint8Array, program.pool[aux[index]!]!)
+          values[index] = shuffle(
+            at(a[index]!) as Uint8Array,
+            at(b[index]!) as Uint8Array,
+            program.pool[aux[index]!]!,
+          )
           break
 
         case Op.block:
@@ -284,10 +294,19 @@ export class IrMachine {
         }
 
         case Op.stateLoad:
-          values[index] = readValue(state, this.#stateOffset(program, a[index]!, c[index]!, values), aux[index]! as Access)
+          values[index] = readValue(
+            state,
+            this.#stateOffset(program, a[index]!, c[index]!, values),
+            aux[index]! as Access,
+          )
           break
         case Op.stateStore:
-          writeValue(state, this.#stateOffset(program, a[index]!, c[index]!, values), aux[index]! as Access, at(b[index]!))
+          writeValue(
+            state,
+            this.#stateOffset(program, a[index]!, c[index]!, values),
+            aux[index]! as Access,
+            at(b[index]!),
+          )
           break
         case Op.stateBase:
           values[index] = STATE_BASE
@@ -299,15 +318,27 @@ export class IrMachine {
           writeValue(this.memory, address(a[index]!) + c[index]!, aux[index]! as Access, at(b[index]!))
           break
         case Op.hostCopy:
-          this.#bytes.copyWithin(address(a[index]!), address(b[index]!), address(b[index]!) + address(c[index]!))
+          this.#bytes.copyWithin(
+            address(a[index]!),
+            address(b[index]!),
+            address(b[index]!) + address(c[index]!),
+          )
           break
         case Op.hostFill:
-          this.#bytes.fill(at(b[index]!) as number, address(a[index]!), address(a[index]!) + address(c[index]!))
+          this.#bytes.fill(
+            at(b[index]!) as number,
+            address(a[index]!),
+            address(a[index]!) + address(c[index]!),
+          )
           break
 
         case Op.guestLoad: {
           const access = (aux[index]! & 15) as Access
-          const data = this.#linear.load(at(a[index]!) as bigint, accessBytes[access]!, (aux[index]! & 0x10) !== 0)
+          const data = this.#linear.load(
+            at(a[index]!) as bigint,
+            accessBytes[access]!,
+            (aux[index]! & 0x10) !== 0,
+          )
           if (data) values[index] = readValue(new DataView(data.buffer, data.byteOffset), 0, access)
           else faulted = true
           break
@@ -345,7 +376,8 @@ export class IrMachine {
           if (found === undefined) faulted = true
           else {
             values[index] = found
-            if (found === at(b[index]!)) faulted = !this.#referenceStore(address(a[index]!), access, at(c[index]!))
+            if (found === at(b[index]!))
+              faulted = !this.#referenceStore(address(a[index]!), access, at(c[index]!))
           }
           break
         }
@@ -354,7 +386,14 @@ export class IrMachine {
         case Op.flagsSub: {
           const store = opcode === Op.flagsAdd ? storeAddFlags : storeSubFlags
           const keepCarry = (aux[index]! & 0x100) !== 0
-          store(state, aux[index]! & 0xff, at(a[index]!) as bigint, at(b[index]!) as bigint, at(c[index]!) as bigint, keepCarry)
+          store(
+            state,
+            aux[index]! & 0xff,
+            at(a[index]!) as bigint,
+            at(b[index]!) as bigint,
+            at(c[index]!) as bigint,
+            keepCarry,
+          )
           break
         }
         case Op.flagsLogic:
@@ -394,7 +433,8 @@ export class IrMachine {
           break
         case Op.nextRip:
         case Op.thisRip:
-          if (!place) throw new EvaluatorError(`${program.name}: a procedure asks for the RIP of its instruction`)
+          if (!place)
+            throw new EvaluatorError(`${program.name}: a procedure asks for the RIP of its instruction`)
           values[index] = opcode === Op.nextRip ? place.nextRip : place.thisRip
           break
         default:
@@ -451,4 +491,3 @@ export class IrMachine {
     return this.#linear.store(place.linear, data, place.supervisor)
   }
 }
-

@@ -158,7 +158,8 @@ export function prepareProgram(name: string, code: Code, procedures: readonly Pr
       }
       case Op.br:
       case Op.brIf:
-        if (!open.some(region => region.label === aux[index])) fail(index, `branches to label ${aux[index]} from outside`)
+        if (!open.some((region) => region.label === aux[index]))
+          fail(index, `branches to label ${aux[index]} from outside`)
         break
     }
     regionOf[index] = current

@@ -74,9 +74,9 @@ export const floatCompare: readonly ((x: number, y: number) => boolean)[] = [
   (x, y) => x >= y,
 ]
 const i32Unary: ((x: number) => number)[] = [
-  x => Math.clz32(x),
-  x => (x === 0 ? 32 : 31 - Math.clz32(x & -x)),
-  x => popcount(BigInt(x >>> 0)),
+  (x) => Math.clz32(x),
+  (x) => (x === 0 ? 32 : 31 - Math.clz32(x & -x)),
+  (x) => popcount(BigInt(x >>> 0)),
 ]
 const i32Binary: ((x: number, y: number) => number)[] = [
   (x, y) => x + y,
@@ -114,7 +114,12 @@ const i64Binary: ((x: bigint, y: bigint) => bigint)[] = [
   (x, y) => (x >> (y & 63n)) | (x << (64n - (y & 63n))),
 ]
 /** ceil floor trunc nearest. */
-export const floatRounding: readonly ((x: number) => number)[] = [Math.ceil, Math.floor, Math.trunc, roundTiesToEven]
+export const floatRounding: readonly ((x: number) => number)[] = [
+  Math.ceil,
+  Math.floor,
+  Math.trunc,
+  roundTiesToEven,
+]
 /** ceil floor trunc nearest sqrt; abs and neg work on the bits and are apart. */
 const floatUnary: readonly ((x: number) => number)[] = [...floatRounding, Math.sqrt]
 /** add sub mul div min max. Math.min and Math.max order the zeros and propagate NaN as WebAssembly does. */

@@ -27,7 +27,7 @@ export function f32Value(bits: number): number {
  * choose, so semantics that depend on the choice differ here from an engine on x86 and are found out.
  */
 export function f32Bits(value: number): number {
-  if (value !== value) return 0x7fc0_0000
+  if (Number.isNaN(value)) return 0x7fc0_0000
   buffer.setFloat32(0, value)
   return buffer.getInt32(0)
 }
@@ -38,7 +38,7 @@ export function f64Value(bits: bigint): number {
 }
 
 export function f64Bits(value: number): bigint {
-  if (value !== value) return 0x7ff8_0000_0000_0000n
+  if (Number.isNaN(value)) return 0x7ff8_0000_0000_0000n
   buffer.setFloat64(0, value)
   return buffer.getBigUint64(0)
 }
@@ -63,12 +63,12 @@ export function integerToF32(value: bigint): number {
 
 /** Truncates towards zero, saturating; NaN gives 0. */
 export function truncateSaturated32(value: number): number {
-  if (value !== value) return 0
+  if (Number.isNaN(value)) return 0
   return Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(value))) | 0
 }
 
 export function truncateSaturated64(value: number): bigint {
-  if (value !== value) return 0n
+  if (Number.isNaN(value)) return 0n
   if (value >= 2 ** 63) return 0x7fff_ffff_ffff_ffffn
   if (value <= -(2 ** 63)) return 0x8000_0000_0000_0000n
   return BigInt.asUintN(64, BigInt(Math.trunc(value)))

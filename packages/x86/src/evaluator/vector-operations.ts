@@ -17,12 +17,12 @@ const define = (opcode: number, operation: (x: never, y: never, z: never) => Sca
 type Vector = Uint8Array
 type Lanes = { length: number; [index: number]: number }
 type LanesOf = (vector: Vector) => Lanes
-const s8: LanesOf = v => new Int8Array(v.buffer)
-const u8: LanesOf = v => new Uint8Array(v.buffer)
-const s16: LanesOf = v => new Int16Array(v.buffer)
-const u16: LanesOf = v => new Uint16Array(v.buffer)
-const s32: LanesOf = v => new Int32Array(v.buffer)
-const u32: LanesOf = v => new Uint32Array(v.buffer)
+const s8: LanesOf = (v) => new Int8Array(v.buffer)
+const u8: LanesOf = (v) => new Uint8Array(v.buffer)
+const s16: LanesOf = (v) => new Int16Array(v.buffer)
+const u16: LanesOf = (v) => new Uint16Array(v.buffer)
+const s32: LanesOf = (v) => new Int32Array(v.buffer)
+const u32: LanesOf = (v) => new Uint32Array(v.buffer)
 const u64 = (v: Vector): BigUint64Array => new BigUint64Array(v.buffer)
 const s64 = (v: Vector): BigInt64Array => new BigInt64Array(v.buffer)
 const empty = (): Vector => new Uint8Array(16)
@@ -48,7 +48,7 @@ function lanewiseUnary(from: LanesOf, f: (x: number) => number) {
   }
 }
 function shift(from: LanesOf, bits: number, f: (x: number, count: number) => number) {
-  return (x: Vector, count: number): Vector => lanewiseUnary(from, lane => f(lane, count & (bits - 1)))(x)
+  return (x: Vector, count: number): Vector => lanewiseUnary(from, (lane) => f(lane, count & (bits - 1)))(x)
 }
 function wideUnary(f: (x: bigint) => bigint) {
   return (x: Vector): Vector => {
@@ -110,7 +110,7 @@ const bitmask = (lanes: Lanes): number => {
 const toSigned = (value: bigint): bigint => BigInt.asIntN(64, value)
 
 // Permutations and splats.
-define(14, (x: Vector, lanes: Vector) => Uint8Array.from(lanes, lane => (lane < 16 ? x[lane]! : 0)))
+define(14, (x: Vector, lanes: Vector) => Uint8Array.from(lanes, (lane) => (lane < 16 ? x[lane]! : 0)))
 const splat = (to: LanesOf) => (value: number) => {
   const result = empty()
   to(result)
@@ -138,9 +138,16 @@ const comparisons: readonly [signed: boolean, f: (x: number, y: number) => boole
   [true, (x, y) => x >= y],
   [false, (x, y) => x >= y],
 ]
-for (const [first, signed, unsigned] of [[35, s8, u8], [45, s16, u16], [55, s32, u32]] as const)
+for (const [first, signed, unsigned] of [
+  [35, s8, u8],
+  [45, s16, u16],
+  [55, s32, u32],
+] as const)
   comparisons.forEach(([isSigned, f], index) =>
-    define(first + index, lanewise(isSigned ? signed : unsigned, (x, y) => (f(x, y) ? -1 : 0), signed)),
+    define(
+      first + index,
+      lanewise(isSigned ? signed : unsigned, (x, y) => (f(x, y) ? -1 : 0), signed),
+    ),
   )
 const wideComparisons: ((x: bigint, y: bigint) => boolean)[] = [
   (x, y) => x === y,
@@ -150,32 +157,76 @@ const wideComparisons: ((x: bigint, y: bigint) => boolean)[] = [
   (x, y) => toSigned(x) <= toSigned(y),
   (x, y) => toSigned(x) >= toSigned(y),
 ]
-wideComparisons.forEach((f, index) => define(214 + index, wide((x, y) => (f(x, y) ? -1n : 0n))))
+wideComparisons.forEach((f, index) =>
+  define(
+    214 + index,
+    wide((x, y) => (f(x, y) ? -1n : 0n)),
+  ),
+)
 floatCompare.forEach((f, index) => {
-  define(65 + index, lanewise(s32, (x, y) => (f(f32Value(x), f32Value(y)) ? -1 : 0)))
-  define(71 + index, wide((x, y) => (f(f64Value(x), f64Value(y)) ? -1n : 0n)))
+  define(
+    65 + index,
+    lanewise(s32, (x, y) => (f(f32Value(x), f32Value(y)) ? -1 : 0)),
+  )
+  define(
+    71 + index,
+    wide((x, y) => (f(f64Value(x), f64Value(y)) ? -1n : 0n)),
+  )
 })
 
 // Bits.
-define(77, wideUnary(x => ~x))
-define(78, wide((x, y) => x & y))
-define(79, wide((x, y) => x & ~y))
-define(80, wide((x, y) => x | y))
-define(81, wide((x, y) => x ^ y))
-define(82, (x: Vector, y: Vector, mask: Vector) => Uint8Array.from(mask, (bits, i) => (x[i]! & bits) | (y[i]! & ~bits)))
-define(83, (x: Vector) => +x.some(byte => byte !== 0))
+define(
+  77,
+  wideUnary((x) => ~x),
+)
+define(
+  78,
+  wide((x, y) => x & y),
+)
+define(
+  79,
+  wide((x, y) => x & ~y),
+)
+define(
+  80,
+  wide((x, y) => x | y),
+)
+define(
+  81,
+  wide((x, y) => x ^ y),
+)
+define(82, (x: Vector, y: Vector, mask: Vector) =>
+  Uint8Array.from(mask, (bits, i) => (x[i]! & bits) | (y[i]! & ~bits)),
+)
+define(83, (x: Vector) => +x.some((byte) => byte !== 0))
 
 // Integer lanes.
-for (const [first, signed] of [[96, s8], [128, s16], [160, s32]] as const) {
+for (const [first, signed] of [
+  [96, s8],
+  [128, s16],
+  [160, s32],
+] as const) {
   define(first, lanewiseUnary(signed, Math.abs))
-  define(first + 1, lanewiseUnary(signed, x => -x))
+  define(
+    first + 1,
+    lanewiseUnary(signed, (x) => -x),
+  )
   define(first + 3, (x: Vector) => allTrue(signed(x)))
   define(first + 4, (x: Vector) => bitmask(signed(x)))
 }
-define(98, lanewiseUnary(u8, x => x.toString(2).replaceAll('0', '').length))
-define(192, wideUnary(x => (toSigned(x) < 0n ? -x : x)))
-define(193, wideUnary(x => -x))
-define(195, (x: Vector) => +u64(x).every(lane => lane !== 0n))
+define(
+  98,
+  lanewiseUnary(u8, (x) => x.toString(2).replaceAll('0', '').length),
+)
+define(
+  192,
+  wideUnary((x) => (toSigned(x) < 0n ? -x : x)),
+)
+define(
+  193,
+  wideUnary((x) => -x),
+)
+define(195, (x: Vector) => +u64(x).every((lane) => lane !== 0n))
 define(196, (x: Vector) => +(s64(x)[0]! < 0n) | (+(s64(x)[1]! < 0n) << 1))
 
 define(101, narrow(s16, s8, -0x80, 0x7f))
@@ -203,18 +254,43 @@ define(200, extendWide(s32, true))
 define(201, extendWide(u32, false))
 define(202, extendWide(u32, true))
 
-for (const [first, bits, signed, unsigned] of [[107, 8, s8, u8], [139, 16, s16, u16], [171, 32, s32, u32]] as const) {
-  define(first, shift(signed, bits, (x, count) => x << count))
-  define(first + 1, shift(signed, bits, (x, count) => x >> count))
-  define(first + 2, shift(unsigned, bits, (x, count) => x >>> count))
+for (const [first, bits, signed, unsigned] of [
+  [107, 8, s8, u8],
+  [139, 16, s16, u16],
+  [171, 32, s32, u32],
+] as const) {
+  define(
+    first,
+    shift(signed, bits, (x, count) => x << count),
+  )
+  define(
+    first + 1,
+    shift(signed, bits, (x, count) => x >> count),
+  )
+  define(
+    first + 2,
+    shift(unsigned, bits, (x, count) => x >>> count),
+  )
 }
 const wideShift = (f: (x: bigint, count: bigint) => bigint) => (x: Vector, count: number) =>
-  wideUnary(lane => f(lane, BigInt(count & 63)))(x)
-define(203, wideShift((x, count) => x << count))
-define(204, wideShift((x, count) => toSigned(x) >> count))
-define(205, wideShift((x, count) => x >> count))
+  wideUnary((lane) => f(lane, BigInt(count & 63)))(x)
+define(
+  203,
+  wideShift((x, count) => x << count),
+)
+define(
+  204,
+  wideShift((x, count) => toSigned(x) >> count),
+)
+define(
+  205,
+  wideShift((x, count) => x >> count),
+)
 
-for (const [first, signed, unsigned, half] of [[110, s8, u8, 0x80], [142, s16, u16, 0x8000]] as const) {
+for (const [first, signed, unsigned, half] of [
+  [110, s8, u8, 0x80],
+  [142, s16, u16, 0x8000],
+] as const) {
   define(first, lanewise(signed, add))
   define(first + 1, lanewise(signed, saturate(-half, half - 1, add)))
   define(first + 2, lanewise(unsigned, saturate(0, 2 * half - 1, add)))
@@ -224,12 +300,25 @@ for (const [first, signed, unsigned, half] of [[110, s8, u8, 0x80], [142, s16, u
 }
 define(174, lanewise(s32, add))
 define(177, lanewise(s32, sub))
-define(206, wide((x, y) => x + y))
-define(209, wide((x, y) => x - y))
+define(
+  206,
+  wide((x, y) => x + y),
+)
+define(
+  209,
+  wide((x, y) => x - y),
+)
 define(149, lanewise(s16, Math.imul))
 define(181, lanewise(s32, Math.imul))
-define(213, wide((x, y) => x * y))
-for (const [first, signed, unsigned] of [[118, s8, u8], [150, s16, u16], [182, s32, u32]] as const) {
+define(
+  213,
+  wide((x, y) => x * y),
+)
+for (const [first, signed, unsigned] of [
+  [118, s8, u8],
+  [150, s16, u16],
+  [182, s32, u32],
+] as const) {
   define(first, lanewise(signed, Math.min))
   define(first + 1, lanewise(unsigned, Math.min))
   define(first + 2, lanewise(signed, Math.max))
@@ -237,7 +326,10 @@ for (const [first, signed, unsigned] of [[118, s8, u8], [150, s16, u16], [182, s
 }
 define(123, lanewise(u8, average))
 define(155, lanewise(u16, average))
-define(130, lanewise(s16, (x, y) => Math.min(0x7fff, (x * y + 0x4000) >> 15)))
+define(
+  130,
+  lanewise(s16, (x, y) => Math.min(0x7fff, (x * y + 0x4000) >> 15)),
+)
 define(186, (x: Vector, y: Vector) => {
   const result = empty()
   const left = s16(x)
@@ -255,7 +347,10 @@ function extendedProduct(from: LanesOf, to: LanesOf, high: boolean) {
     return result
   }
 }
-for (const [first, signed, unsigned, to] of [[156, s8, u8, s16], [188, s16, u16, s32]] as const) {
+for (const [first, signed, unsigned, to] of [
+  [156, s8, u8, s16],
+  [188, s16, u16, s32],
+] as const) {
   define(first, extendedProduct(signed, to, false))
   define(first + 1, extendedProduct(signed, to, true))
   define(first + 2, extendedProduct(unsigned, to, false))
@@ -275,12 +370,30 @@ for (const [first, signed, unsigned, to] of [[156, s8, u8, s16], [188, s16, u16,
 const float32 = (f: (x: number, y: number) => number) =>
   lanewise(s32, (x, y) => f32Bits(f(f32Value(x), f32Value(y))))
 const float64 = (f: (x: number, y: number) => number) => wide((x, y) => f64Bits(f(f64Value(x), f64Value(y))))
-define(224, lanewiseUnary(s32, x => x & 0x7fff_ffff))
-define(225, lanewiseUnary(s32, x => x ^ 0x8000_0000))
-define(227, lanewiseUnary(s32, x => f32Bits(Math.sqrt(f32Value(x)))))
-define(236, wideUnary(x => x & ~(1n << 63n)))
-define(237, wideUnary(x => x ^ (1n << 63n)))
-define(239, wideUnary(x => f64Bits(Math.sqrt(f64Value(x)))))
+define(
+  224,
+  lanewiseUnary(s32, (x) => x & 0x7fff_ffff),
+)
+define(
+  225,
+  lanewiseUnary(s32, (x) => x ^ 0x8000_0000),
+)
+define(
+  227,
+  lanewiseUnary(s32, (x) => f32Bits(Math.sqrt(f32Value(x)))),
+)
+define(
+  236,
+  wideUnary((x) => x & ~(1n << 63n)),
+)
+define(
+  237,
+  wideUnary((x) => x ^ (1n << 63n)),
+)
+define(
+  239,
+  wideUnary((x) => f64Bits(Math.sqrt(f64Value(x)))),
+)
 floatBinary.forEach((f, index) => {
   define(228 + index, float32(f))
   define(240 + index, float64(f))
@@ -288,14 +401,32 @@ floatBinary.forEach((f, index) => {
 const roundings32 = [103, 104, 105, 106]
 const roundings64 = [116, 117, 122, 148]
 floatRounding.forEach((f, index) => {
-  define(roundings32[index]!, lanewiseUnary(s32, x => f32Bits(f(f32Value(x)))))
-  define(roundings64[index]!, wideUnary(x => f64Bits(f(f64Value(x)))))
+  define(
+    roundings32[index]!,
+    lanewiseUnary(s32, (x) => f32Bits(f(f32Value(x)))),
+  )
+  define(
+    roundings64[index]!,
+    wideUnary((x) => f64Bits(f(f64Value(x)))),
+  )
 })
 // Pseudo-minimum and -maximum move bits, NaN included: pmin = y < x ? y : x.
-define(234, lanewise(s32, (x, y) => (f32Value(y) < f32Value(x) ? y : x)))
-define(235, lanewise(s32, (x, y) => (f32Value(x) < f32Value(y) ? y : x)))
-define(246, wide((x, y) => (f64Value(y) < f64Value(x) ? y : x)))
-define(247, wide((x, y) => (f64Value(x) < f64Value(y) ? y : x)))
+define(
+  234,
+  lanewise(s32, (x, y) => (f32Value(y) < f32Value(x) ? y : x)),
+)
+define(
+  235,
+  lanewise(s32, (x, y) => (f32Value(x) < f32Value(y) ? y : x)),
+)
+define(
+  246,
+  wide((x, y) => (f64Value(y) < f64Value(x) ? y : x)),
+)
+define(
+  247,
+  wide((x, y) => (f64Value(x) < f64Value(y) ? y : x)),
+)
 
 // Conversions.
 define(94, (x: Vector) => {
@@ -308,8 +439,14 @@ define(95, (x: Vector) => {
   for (let i = 0; i < 2; i++) u64(result)[i] = f64Bits(f32Value(s32(x)[i]!))
   return result
 })
-define(248, lanewiseUnary(s32, x => truncateSaturated32(f32Value(x))))
-define(250, lanewiseUnary(s32, x => f32Bits(Math.fround(x))))
+define(
+  248,
+  lanewiseUnary(s32, (x) => truncateSaturated32(f32Value(x))),
+)
+define(
+  250,
+  lanewiseUnary(s32, (x) => f32Bits(Math.fround(x))),
+)
 define(252, (x: Vector) => {
   const result = empty()
   for (let i = 0; i < 2; i++) s32(result)[i] = truncateSaturated32(f64Value(u64(x)[i]!))
@@ -361,5 +498,5 @@ export function replaceLane(opcode: number, vector: Vector, lane: number, value:
 
 /** @param lanes - 16 byte numbers: 0 to 15 from `x`, 16 to 31 from `y` */
 export function shuffle(x: Vector, y: Vector, lanes: Uint8Array): Vector {
-  return Uint8Array.from(lanes, lane => (lane < 16 ? x[lane]! : y[lane - 16]!))
+  return Uint8Array.from(lanes, (lane) => (lane < 16 ? x[lane]! : y[lane - 16]!))
 }

@@ -5,7 +5,7 @@
  */
 import { type Builder, IrError, type Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
-import { Segment, SegmentField, segmentOffset, State } from '../state-layout.ts'
+import { Segment, SegmentField, State, segmentOffset } from '../state-layout.ts'
 import { type Decoded, HIGH_BYTE, Repeat } from './decoder.ts'
 import { isVectorKind, takesMemory } from './encoding.ts'
 import type { Form } from './form.ts'
@@ -21,7 +21,7 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
     mode === 64 && segment < Segment.fs
       ? b.const64(0)
       : b.stateLoad(Access.u64, segmentOffset(segment, SegmentField.base))
-  const firstImmediate = form.operands.findIndex(kind => kind.startsWith('imm') || kind.startsWith('ptr'))
+  const firstImmediate = form.operands.findIndex((kind) => kind.startsWith('imm') || kind.startsWith('ptr'))
 
   const registerNumber = (index: number): number => {
     const number = decoded.registers[index]!
@@ -44,8 +44,8 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
   }
 
   return {
-    isMemory: index => decoded.memory === 1 && decoded.registers[index]! < 0 && mayBeMemory(form, index),
-    register: index => {
+    isMemory: (index) => decoded.memory === 1 && decoded.registers[index]! < 0 && mayBeMemory(form, index),
+    register: (index) => {
       const kind = form.operands[index]!
       const number = registerNumber(index)
       if (kind.startsWith('mm')) return { offset: State.x87 + 16 * number }
@@ -53,14 +53,14 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
       if (number >= HIGH_BYTE) return { offset: State.gpr + 8 * (number - HIGH_BYTE) + 1 }
       return { offset: State.gpr + 8 * number }
     },
-    number: index => b.const32(registerNumber(index)),
+    number: (index) => b.const32(registerNumber(index)),
     effectiveAddress,
     linearAddress: () => b.i64.add(effectiveAddress(), base(decoded.segment)),
-    immediate: index =>
+    immediate: (index) =>
       index === firstImmediate
         ? b.const64((BigInt(decoded.immediateHigh) << 32n) | BigInt(decoded.immediateLow >>> 0))
         : b.const64(decoded.immediate2),
-    segmentBase: segment => base(decoded.segmentOverride >= 0 ? decoded.segmentOverride : segment),
+    segmentBase: (segment) => base(decoded.segmentOverride >= 0 ? decoded.segmentOverride : segment),
     target: () => {
       const target = b.i64.add(b.nextRip(), b.const64(decoded.relative))
       return mode === 64 ? target : b.truncate(decoded.operandBits === 16 ? 16 : 32, target)
