@@ -3,7 +3,7 @@
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { type Procedure, procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure, procedureFamily } from '../ir/procedure.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { State } from '../state-layout.ts'
 import { stackTop } from './fpu-environment.ts'
@@ -68,7 +68,7 @@ function unlessEmpty(b: Builder, filled: Value, compute: () => Value): Value {
 }
 
 /** (destination, x, y: physical registers, pops, condition codes) */
-const onRegisters = (name: Name): Procedure =>
+const onRegisters = procedureFamily((name: Name) =>
   procedure(
     `fpu${name}`,
     { parameters: [i32, i32, i32, i32, i32] },
@@ -84,9 +84,10 @@ const onRegisters = (name: Name): Procedure =>
       )
       b.call(commit, destination, result, pops, defined)
     },
-  )
+  ),
+)
 /** ST(0) with an operand from memory. (y, y, reverse: y is the first operand) */
-const onMemory = (name: Name): Procedure =>
+const onMemory = procedureFamily((name: Name) =>
   procedure(`fpu${name}Memory`, { parameters: [i64, i64, i32] }, (b, y, ye, reverse) => {
     const top = stackTop(b)
     const x = significandAt(b, top)
@@ -96,7 +97,8 @@ const onMemory = (name: Name): Procedure =>
       computations[name](b, swap(x, y), swap(xe, ye), swap(y, x), swap(ye, xe)),
     )
     b.call(commit, top, result, b.const32(0), b.const32(X87.c1))
-  })
+  }),
+)
 
 /** Reads a memory operand: f32, f64 or an integer. Sign and exponent in `State.f80Exponent`. */
 export const memoryOperand = {

@@ -3,7 +3,7 @@
  */
 import { type Builder, Condition, type Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
-import { type Procedure, procedure } from '../ir/procedure.ts'
+import { type Procedure, procedure, procedureFamily } from '../ir/procedure.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { State } from '../state-layout.ts'
@@ -92,10 +92,11 @@ const converted = (
   })
 const topToF32 = converted('fpuTopToF32', 0xffc0_0000n, (b, x, xe) => b.call(toF32, x, xe))
 const topToF64 = converted('fpuTopToF64', 0xfff8_0000_0000_0000n, (b, x, xe) => b.call(toF64, x, xe))
-const topToInteger = (bits: 16 | 32 | 64, truncate: boolean): Procedure =>
+const topToInteger = procedureFamily((bits: 16 | 32 | 64, truncate: boolean) =>
   converted(`fpuTopToI${bits}${truncate ? 'Truncated' : ''}`, 1n << BigInt(bits - 1), (b, x, xe) =>
     b.call(toInteger, x, xe, b.const64(bits), b.const32(truncate ? 1 : 0)),
-  )
+  ),
+)
 
 function storeAndPop(b: Builder, pops: number, store: () => void): void {
   b.if(b.i32.eqz(unmaskedOf(b, NO_STORE)), store)

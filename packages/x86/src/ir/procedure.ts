@@ -46,3 +46,16 @@ export function external(
     body: undefined,
   }
 }
+
+/** Makes each of a family of procedures once: `make` is called at the first use of a key. */
+export function procedureFamily<K extends readonly unknown[]>(
+  make: (...key: K) => Procedure,
+): (...key: K) => Procedure {
+  const made = new Map<string, Procedure>()
+  return (...key) => {
+    const text = key.join(',')
+    const known = made.get(text) ?? make(...key)
+    made.set(text, known)
+    return known
+  }
+}
