@@ -12,6 +12,7 @@ import { createGuestMemory, type GuestMemory } from '@trapframe/memory'
 import type { Board, BuiltBoard } from './board/board.ts'
 import type { BootPlan, BootSource } from './boot-source.ts'
 import type { BytePort } from './byte-port.ts'
+import { DeviceClock } from './device-clock.ts'
 import { GuestClock } from './guest-clock.ts'
 import { type GuestEnd, reportGuest } from './guest-end.ts'
 import { LifeCycle, type LifeCycleState } from './life-cycle.ts'
@@ -201,12 +202,12 @@ class BoardMachine implements Machine {
     this.#vcpu = vcpu
     this.vcpus = [vcpu]
     this.#resetState = vcpu.save()
-    const clock = { nowNs: () => vcpu.nowNs() }
+    const deviceClock = new DeviceClock(vcpu)
     const startMs = options.virtualStartMs ?? DEFAULT_VIRTUAL_START_MS
     const wallClock = time === 'real' ? host.wallClock : { nowMs: () => startMs + vcpu.nowNs() / 1e6 }
     this.#board = board.build({
       memory,
-      clock,
+      clock: deviceClock,
       wallClock,
       timeStamp: () => timeStamp(vcpu),
       control: {
@@ -229,6 +230,7 @@ class BoardMachine implements Machine {
       vcpu,
       board: this.#board,
       processor: this.#board.processors[0]!,
+      deviceClock,
       hostClock: host.clock,
       virtualTime: time === 'virtual',
       stopRequested: () => this.#request !== undefined || this.#pauseDue || this.#cycle.state !== 'running',

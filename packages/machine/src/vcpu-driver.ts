@@ -12,6 +12,7 @@
 import type { Clock } from '@trapframe/core'
 import { ExitReason, type Vcpu } from '@trapframe/cpu'
 import type { BuiltBoard, Processor } from './board/board.ts'
+import type { DeviceClock } from './device-clock.ts'
 
 /** Why a slice ended. */
 export const SliceEnd = {
@@ -57,6 +58,8 @@ export interface VcpuDriverOptions {
   readonly vcpu: Vcpu
   readonly board: BuiltBoard
   readonly processor: Processor
+  /** The clock of the board's devices. */
+  readonly deviceClock: DeviceClock
   /** The host's clock: when to yield. */
   readonly hostClock: Clock
   readonly virtualTime: boolean
@@ -70,6 +73,7 @@ export class VcpuDriver {
   readonly #vcpu: Vcpu
   readonly #board: BuiltBoard
   readonly #processor: Processor
+  readonly #deviceClock: DeviceClock
   readonly #hostClock: Clock
   readonly #virtual: boolean
   readonly #stopRequested: () => boolean
@@ -89,6 +93,7 @@ export class VcpuDriver {
     this.#vcpu = options.vcpu
     this.#board = options.board
     this.#processor = options.processor
+    this.#deviceClock = options.deviceClock
     this.#hostClock = options.hostClock
     this.#virtual = options.virtualTime
     this.#stopRequested = () => options.stopRequested()
@@ -135,6 +140,7 @@ export class VcpuDriver {
     const startRetired = vcpu.instructionsRetired
     this.#slices++
     const end = this.#run(startNs)
+    this.#deviceClock.release()
     const elapsedNs = this.#hostClock.nowNs() - startNs
     if (elapsedNs > SLICE_NS / 8) {
       const measured = (vcpu.instructionsRetired - startRetired) / elapsedNs
@@ -150,11 +156,7 @@ export class VcpuDriver {
     const { events } = this.#board
     const sliceEndNs = startNs + SLICE_NS
     for (;;) {
-      const nowNs = vcpu.nowNs()
-      if (nowNs >= events.earliestNs()) {
-        events.runDue(nowNs)
-        this.#attention = true
-      }
+      const nowNs = this.#runDue()
       if (this.#stopRequested()) return SliceEnd.request
       if (this.#attention) {
         this.#attention = false
@@ -211,6 +213,7 @@ export class VcpuDriver {
           return SliceEnd.step
       }
     } finally {
+      this.#deviceClock.release()
       vcpu.debug.singleStep = false
     }
   }
@@ -221,38 +224,15 @@ export class VcpuDriver {
    */
   #enter(instructions: number): ExitReason {
     const vcpu = this.#vcpu
-    const exit = vcpu.exit
     let budget = instructions
     for (;;) {
       const reason = vcpu.run(budget)
       this.#exits[reason]!++
       const tpr = vcpu.taskPriority
       if (tpr !== this.#taskPriority) this.#priorityFromVcpu(tpr)
-      switch (reason) {
-        case ExitReason.pioRead:
-          this.#board.pio.readAccess(exit)
-          break
-        case ExitReason.pioWrite:
-          this.#board.pio.writeAccess(exit)
-          break
-        case ExitReason.mmioRead:
-          this.#processor.readMmio(exit)
-          break
-        case ExitReason.mmioWrite:
-          this.#processor.writeMmio(exit)
-          break
-        case ExitReason.msrRead:
-          this.#processor.readMsr(exit)
-          break
-        case ExitReason.msrWrite:
-          this.#processor.writeMsr(exit)
-          break
-        default:
-          if (reason === ExitReason.budget || reason === ExitReason.kicked) return reason
-          this.#note(reason)
-          return reason
-      }
+      if (reason === ExitReason.budget || reason === ExitReason.kicked) return reason
       this.#note(reason)
+      if (!this.#answer(reason)) return reason
       this.#attention = true
       const priority = this.#processor.taskPriority
       if (priority !== this.#taskPriority) {
@@ -261,6 +241,45 @@ export class VcpuDriver {
       }
       budget = 1
     }
+  }
+
+  /** Performs the access that an exit asks for, or answers false for another kind of exit. */
+  #answer(reason: ExitReason): boolean {
+    if (reason < ExitReason.pioRead || reason > ExitReason.msrWrite) return false
+    const { exit } = this.#vcpu
+    this.#runDue()
+    switch (reason) {
+      case ExitReason.pioRead:
+        this.#board.pio.readAccess(exit)
+        break
+      case ExitReason.pioWrite:
+        this.#board.pio.writeAccess(exit)
+        break
+      case ExitReason.mmioRead:
+        this.#processor.readMmio(exit)
+        break
+      case ExitReason.mmioWrite:
+        this.#processor.writeMmio(exit)
+        break
+      case ExitReason.msrRead:
+        this.#processor.readMsr(exit)
+        break
+      case ExitReason.msrWrite:
+        this.#processor.writeMsr(exit)
+        break
+    }
+    return true
+  }
+
+  /** Brings the devices to the present: their clock, and the timers that are due by it. */
+  #runDue(): number {
+    const { events } = this.#board
+    const nowNs = this.#deviceClock.hold()
+    if (nowNs >= events.earliestNs()) {
+      events.runDue(nowNs)
+      this.#attention = true
+    }
+    return nowNs
   }
 
   #note(reason: ExitReason): void {
@@ -315,7 +334,7 @@ export class VcpuDriver {
   #halted(): SliceEnd | undefined {
     const vcpu = this.#vcpu
     const { events } = this.#board
-    const nowNs = vcpu.nowNs()
+    const nowNs = this.#deviceClock.hold()
     // What became pending meanwhile wakes it up at once.
     this.#attention = true
     if (this.#processor.pending() >= 0 && vcpu.interruptible) return undefined
