@@ -74,8 +74,9 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
       }
     case 'XLATB': {
       const narrow = random.once(4)
-      const segment = random.once(4) ? random.pick([4, 5]) : undefined
-      const address = pointer(RBX, 1) - (segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
+      const target = pointer(RBX, 1)
+      const segment = target < 1n << 47n && random.once(4) ? random.pick([4, 5]) : undefined
+      const address = target - (segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
       const low = address - (state.gpr(RAX) & 0xffn)
       state.setGpr(
         RBX,

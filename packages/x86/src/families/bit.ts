@@ -27,11 +27,7 @@ type Change = (b: Builder, old: Value, mask: Value) => Value
 function bitStringAddress(b: Builder, o: Operands, bits: number, offset: Value): Value {
   const word = b.i64.shrS(b.signExtend(bits, offset), b.const64(Math.log2(bits)))
   const distance = b.i64.shl(word, b.const64(Math.log2(bits / 8)))
-  if (o.addressBits === 64) return b.i64.add(o.address(), distance)
-  // Only the effective address wraps.
-  const effective = o.effectiveAddress()
-  const base = b.i64.sub(o.address(), effective)
-  return b.i64.add(base, b.truncate(o.addressBits, b.i64.add(effective, distance)))
+  return o.address(distance)
 }
 
 const bitTest =

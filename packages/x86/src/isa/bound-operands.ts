@@ -29,7 +29,7 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
     return number
   }
   const general = (number: number): Value => b.stateLoad(Access.u64, State.gpr + 8 * number)
-  const effectiveAddress = (): Value => {
+  const effectiveAddress = (distance?: Value): Value => {
     let displacement = (BigInt(decoded.displacementHigh) << 32n) | BigInt(decoded.displacement >>> 0)
     let address: Value | undefined
     const add = (value: Value): void => {
@@ -40,6 +40,7 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
     if (decoded.index >= 0) add(b.i64.shl(general(decoded.index), b.const64(decoded.scale)))
     if (address === undefined) displacement = BigInt.asUintN(addressBits, displacement)
     add(b.const64(displacement))
+    if (distance !== undefined) add(distance)
     return b.truncate(addressBits, address!)
   }
 
@@ -55,7 +56,7 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
     },
     number: (index) => b.const32(registerNumber(index)),
     effectiveAddress,
-    linearAddress: () => b.i64.add(effectiveAddress(), base(decoded.segment)),
+    linearAddress: (distance) => b.i64.add(effectiveAddress(distance), base(decoded.segment)),
     immediate: (index) =>
       index === firstImmediate
         ? b.const64((BigInt(decoded.immediateHigh) << 32n) | BigInt(decoded.immediateLow >>> 0))

@@ -19,10 +19,13 @@ export interface Binding {
   register(index: number): { readonly offset: number; readonly dynamic?: Value }
   /** Number of a register operand (segment, control, debug, ST, or vector register), i32. */
   number(index: number): Value
-  /** Effective address of the memory operand, without its segment's base, truncated to the address size. i64. */
-  effectiveAddress(): Value
-  /** Linear address of the memory operand. i64. */
-  linearAddress(): Value
+  /**
+   * Effective address of the memory operand, without its segment's base, truncated to the address size. i64.
+   * @param distance - i64 that is added before the address is truncated
+   */
+  effectiveAddress(distance?: Value): Value
+  /** Linear address of the memory operand, or of what lies `distance` behind it. i64. */
+  linearAddress(distance?: Value): Value
   /** Immediate operand, extended as the form says and truncated to the width of the first operand. i64. */
   immediate(index: number): Value
   /** Segment base for implicit addresses: of the override, else of `segment`. i64. */
@@ -128,9 +131,9 @@ export class Operands {
   number(index: number): Value {
     return this.binding.number(index)
   }
-  /** Linear address of the memory operand. */
-  address(): Value {
-    return this.binding.linearAddress()
+  /** Linear address of the memory operand, or of what lies `distance` (i64) behind it: the effective address wraps. */
+  address(distance?: Value): Value {
+    return this.binding.linearAddress(distance)
   }
   /** Effective address of the memory operand (LEA). */
   effectiveAddress(): Value {

@@ -52,8 +52,8 @@ export class RecordBinding implements Binding {
     return this.#field16(registerFields[index]!)
   }
 
-  linearAddress(): Value {
-    const effective = this.effectiveAddress()
+  linearAddress(distance?: Value): Value {
+    const effective = this.effectiveAddress(distance)
     return this.#key === Variant.memoryBase
       ? effective
       : this.#b.i64.add(effective, this.#recordSegmentBase())
@@ -98,13 +98,14 @@ export class RecordBinding implements Binding {
     return b.stateLoad(Access.u64, 0, slot)
   }
 
-  effectiveAddress(): Value {
+  effectiveAddress(distance?: Value): Value {
     const b = this.#b
     if (this.#form.operands.some((kind) => kind.startsWith('moffs')))
       return b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
     const displacement = b.i64.extendI32S(b.hostLoad(Access.i32, this.#record(), RecordField.displacement))
     const base = b.stateLoad(Access.u64, 0, this.#field16(RecordField.base))
-    const simple = b.i64.add(base, displacement)
+    const near = b.i64.add(base, displacement)
+    const simple = distance === undefined ? near : b.i64.add(near, distance)
     if (this.#key === Variant.memoryBase) return simple
     const index = b.stateLoad(Access.u64, 0, this.#field16(RecordField.index))
     const scale = b.hostLoad(Access.u8, this.#record(), RecordField.scale)
