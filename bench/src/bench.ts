@@ -1,6 +1,7 @@
 /** What all benchmarks of one run share. */
-import type { Emulator } from './emulator.ts'
+import type { Emulator, EmulatorName } from './emulator.ts'
 import type { MeasuredGuest } from './measured-guest.ts'
+import type { Cell } from './table.ts'
 
 export interface Bench {
   readonly guest: MeasuredGuest
@@ -17,4 +18,19 @@ export interface Bench {
   tell(message: string): void
   /** What went wrong and what a reader of the figures must know. */
   readonly complaints: string[]
+}
+
+/** A table without the columns whose head names an emulator that does not take part. */
+export function measuredColumns(
+  bench: Bench,
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+): [head: string[], rows: Cell[][]] {
+  const names: readonly EmulatorName[] = ['Trapframe', 'QEMU']
+  const absent = names.filter((name) => !bench.emulators.some((emulator) => emulator.name === name))
+  const kept = head.map((title) => !absent.some((name) => title.includes(name)))
+  return [
+    head.filter((_, column) => kept[column]),
+    rows.map((row) => row.filter((_, column) => kept[column])),
+  ]
 }

@@ -1,5 +1,5 @@
 /** Boot: from the start of the process to the first line of the guest's own init, both kernel paths. */
-import type { Bench } from './bench.ts'
+import { type Bench, measuredColumns } from './bench.ts'
 import type { Emulator, EmulatorName, GuestRun } from './emulator.ts'
 import { median } from './statistics.ts'
 import { type Cell, markdownTable } from './table.ts'
@@ -30,12 +30,15 @@ export async function measureBoot(bench: Bench): Promise<string> {
     const [ours, theirs] = [median(cpu.Trapframe), median(cpu.QEMU)]
     rows.push([title, ours, median(wall.Trapframe), theirs, median(wall.QEMU), theirs / ours])
   }
-  const head = ['boot to /init', 'Trapframe, CPU s', 'wall s', 'QEMU, CPU s', 'wall s', 'QEMU / Trapframe']
-  const columns = bench.emulators.length > 1 ? head.length : 3
-  return markdownTable(
-    head.slice(0, columns),
-    rows.map((row) => row.slice(0, columns)),
-  )
+  const head = [
+    'boot to /init',
+    'Trapframe, CPU s',
+    'Trapframe, wall s',
+    'QEMU, CPU s',
+    'QEMU, wall s',
+    'QEMU / Trapframe, CPU',
+  ]
+  return markdownTable(...measuredColumns(bench, head, rows))
 }
 
 async function bootOnce(

@@ -8,29 +8,25 @@
  */
 import { readFileSync } from 'node:fs'
 import { emulated } from '@trapframe/backend-emulated'
-import { ExitReason, type VcpuState } from '@trapframe/cpu'
-import { planLinuxBoot, startState } from '@trapframe/machine'
+import { ExitReason } from '@trapframe/cpu'
+import { parseVmlinux } from '@trapframe/machine'
 import { createGuestMemory } from '@trapframe/memory'
+import { BARE_RAM_BYTES, bareProgramState, loadBareProgram } from './bare-machine.ts'
 import { BenchError } from './bench-error.ts'
 import type { ColdStart } from './interpreter.ts'
 
-const POINTS_MS = [100, 500, 1000, 2000]
+const POINTS_MS = [100, 500, 1000]
 /** About a millisecond. */
 const SLICE_INSTRUCTIONS = 200_000
-const RAM_BYTES = 64 << 20
 const TSC_HZ = 1e9
 
 async function run(path: string): Promise<ColdStart> {
-  const memory = createGuestMemory({ ramBytes: RAM_BYTES })
+  const memory = createGuestMemory({ ramBytes: BARE_RAM_BYTES })
   const vm = await emulated().createVm({ memory, cpuid: [], time: { kind: 'virtual' }, tscHz: TSC_HZ })
   const vcpu = vm.createVcpu(0)
-  const plan = planLinuxBoot({
-    kernel: readFileSync(path),
-    commandLine: '',
-    memoryMap: [{ base: 0, sizeBytes: RAM_BYTES, type: 1 }],
-  })
-  for (const { guestPhysical, bytes } of plan.segments) memory.write(guestPhysical as never, bytes)
-  vcpu.load(startState(vcpu.save(), plan.state) as VcpuState)
+  const program = parseVmlinux(readFileSync(path))
+  loadBareProgram(memory, program)
+  vcpu.load(bareProgramState(vcpu.save(), program))
 
   const points: { untilMs: number; cpuMs: number; instructions: number }[] = []
   let checksum = ''

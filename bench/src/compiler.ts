@@ -144,7 +144,7 @@ async function unpack(path: string, expected: AptPackage, root: string): Promise
     throw new Error(`${expected.name} has SHA-256 ${sha256}, not ${expected.sha256}`)
   const hardLinks: (readonly [string, string])[] = []
   for (const entry of readDebianPackage(bytes)) {
-    if (/^usr\/share\//.test(entry.path) || entry.path.split('/').includes('..')) continue
+    if (entry.path.startsWith('usr/share/') || entry.path.split('/').includes('..')) continue
     const target = join(root, entry.path)
     if (entry.type === 'directory') await mkdir(target, { recursive: true })
     else await mkdir(dirname(target), { recursive: true })

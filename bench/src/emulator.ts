@@ -40,61 +40,37 @@ interface Surroundings {
 export function trapframe({ root, debian, core }: Surroundings): Emulator {
   const main = join(root, 'apps', 'cli', 'dist', 'main.js')
   const version = spawnSync(process.execPath, [main, '--version'], { encoding: 'utf8' })
+  const fixed = [process.execPath, main, ...`run --memory ${MEMORY} --no-reboot`.split(' ')]
   return {
     name: 'Trapframe',
     version: version.stdout?.trim() ?? '',
-    start: (run) => {
-      const kernel = run.kernel === 'vmlinux' ? debian.vmlinux : debian.vmlinuz
-      return new WatchedProcess(
-        pinned(core, [
-          ...[
-            process.execPath,
-            main,
-            'run',
-            '--memory',
-            MEMORY,
-            '--kernel',
-            kernel,
-            '--initrd',
-            run.initramfs,
-          ],
-          ...['--append', commandLine(run), '--no-reboot', ...(run.options ?? [])],
-        ]),
-        root,
-      )
+    start(run) {
+      const files = ['--kernel', debian[run.kernel], '--initrd', run.initramfs]
+      const command = [...fixed, ...files, '--append', commandLine(run), ...(run.options ?? [])]
+      return new WatchedProcess(pinned(core, command), root)
     },
   }
 }
 
-/** QEMU's TCG on its q35 board; undefined where there is no qemu-system-x86_64. */
+/**
+ * QEMU's TCG on its q35 board; undefined where there is no qemu-system-x86_64.
+ *
+ * Not on its microvm board, where the only reference to calibrate the time stamp counter against is the PIT: TCG is often
+ * too slow in answering it, and the kernel then has no clock and hangs.
+ */
 export function qemu({ root, debian, core }: Surroundings): Emulator | undefined {
-  const { status, stdout } = spawnSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' })
+  const program = 'qemu-system-x86_64'
+  const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' })
   if (status !== 0) return undefined
+  const machine = `-M q35 -accel tcg -cpu qemu64 -smp 1 -m ${MEMORY} -no-reboot`.split(' ')
+  const devices = '-nodefaults -no-user-config -display none -monitor none -serial stdio'.split(' ')
   return {
     name: 'QEMU',
     version: /version (\S+)/.exec(stdout)?.[1] ?? '',
-    start: (run) => {
-      const kernel = run.kernel === 'vmlinux' ? debian.vmlinux : debian.vmlinuz
-      return new WatchedProcess(
-        pinned(core, [
-          ...[
-            'qemu-system-x86_64',
-            '-M',
-            'q35',
-            '-accel',
-            'tcg',
-            '-cpu',
-            'qemu64',
-            '-smp',
-            '1',
-            '-m',
-            MEMORY,
-          ],
-          ...['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none', '-serial', 'stdio'],
-          ...['-no-reboot', '-kernel', kernel, '-initrd', run.initramfs, '-append', commandLine(run)],
-        ]),
-        root,
-      )
+    start(run) {
+      const files = ['-kernel', debian[run.kernel], '-initrd', run.initramfs]
+      const command = [program, ...machine, ...devices, ...files, '-append', commandLine(run)]
+      return new WatchedProcess(pinned(core, command), root)
     },
   }
 }

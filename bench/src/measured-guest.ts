@@ -25,19 +25,12 @@ export interface MeasuredGuest {
   readonly compilerVersion: string
 }
 
-const STATIC = ['-static', '-s', '-march=x86-64', '-mtune=generic', '-Wall']
-const BARE = [
-  ...['-O2', '-march=x86-64', '-mtune=generic', '-DBENCH_BARE', '-ffreestanding', '-nostdlib', '-static'],
-  ...[
-    '-fno-pie',
-    '-no-pie',
-    '-fno-stack-protector',
-    '-fcf-protection=none',
-    '-fno-asynchronous-unwind-tables',
-  ],
-  // Where kernels lie, above the loader's tables.
-  ...['-Wl,-Ttext-segment=0x1000000', '-Wl,--build-id=none'],
-]
+const STATIC = words('-static -s -march=x86-64 -mtune=generic -Wall')
+// Linked to where kernels lie, above the loader's tables.
+const BARE =
+  words(`-O2 -march=x86-64 -mtune=generic -DBENCH_BARE -ffreestanding -nostdlib -static -fno-pie -no-pie
+  -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
+  -Wl,-Ttext-segment=0x1000000 -Wl,--build-id=none`)
 
 /** Prepares everything that can be prepared before a clock runs. */
 export async function prepareMeasuredGuest(
@@ -82,6 +75,10 @@ export async function prepareMeasuredGuest(
   const initramfs = join(cacheFolder, 'initramfs.cpio')
   await writeFile(initramfs, archive)
   return { debian, initramfs, programFolder, bareIntmix, compilerVersion: compiler.version }
+}
+
+function words(text: string): string[] {
+  return text.split(/\s+/)
 }
 
 /** Lines "name command…" for the guest's init. */

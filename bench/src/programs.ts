@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Bench } from './bench.ts'
+import { type Bench, measuredColumns } from './bench.ts'
 import type { Emulator, EmulatorName } from './emulator.ts'
 import { type GuestProgram, guestPrograms, type ProgramGroup } from './guest-program.ts'
 import { pinned } from './process-cpu.ts'
@@ -152,7 +152,6 @@ function programTable(
   native: Measurements,
   emulated: ReadonlyMap<EmulatorName, Measurements>,
 ): string {
-  const withQemu = bench.emulators.some(({ name }) => name === 'QEMU')
   const seconds = (measurements: Measurements | undefined, result: string): number =>
     median((measurements?.get(result) ?? []).map(({ cpuSeconds }) => cpuSeconds))
   const ratios = new Map<ProgramGroup, { ours: number[]; theirs: number[]; speed: number[] }>()
@@ -169,19 +168,28 @@ function programTable(
       group.speed.push(theirs / ours)
       rows.push([
         program.results ? result : program.title,
-        ...[own, ours, ours / own],
-        ...(withQemu ? [theirs, theirs / own, theirs / ours] : []),
+        own,
+        ours,
+        ours / own,
+        theirs,
+        theirs / own,
+        theirs / ours,
       ])
     }
   }
   for (const [group, { ours, theirs, speed }] of ratios) {
     if (speed.length < 2) continue
-    rows.push([
-      `geometric mean, ${group}`,
-      ...['', '', geometricMean(ours)],
-      ...(withQemu ? ['', geometricMean(theirs), geometricMean(speed)] : []),
-    ])
+    const means = [ours, theirs, speed].map(geometricMean)
+    rows.push([`geometric mean, ${group}`, '', '', means[0], '', means[1], means[2]])
   }
-  const head = ['guest program', 'native', 'Trapframe', 'Trapframe / native']
-  return markdownTable([...head, ...(withQemu ? ['QEMU', 'QEMU / native', 'QEMU / Trapframe'] : [])], rows)
+  const head = [
+    'guest program, CPU s',
+    'native',
+    'Trapframe',
+    'Trapframe / native',
+    'QEMU',
+    'QEMU / native',
+    'QEMU / Trapframe',
+  ]
+  return markdownTable(...measuredColumns(bench, head, rows))
 }

