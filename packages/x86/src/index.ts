@@ -4,16 +4,50 @@
  *
  * @packageDocumentation
  */
-export * from './state-layout.ts'
-export * from './ir/op.ts'
-export { Builder, Condition, IrError, type Label, type Local, Privilege, ProcedureTable, type Value } from './ir/builder.ts'
+
+export {
+  type Assembled,
+  type AssembledElf,
+  type AssembleOptions,
+  assemble,
+  assembleElf,
+} from './assembler/assemble.ts'
+export { AssemblerError } from './assembler/error.ts'
+export type { Section } from './assembler/layout.ts'
+export { conditionHolds, readArithmeticFlags, writeArithmeticFlags } from './evaluator/arithmetic-flags.ts'
+export {
+  createEvaluator,
+  Evaluator,
+  type EvaluatorCpuidEntry,
+  type EvaluatorOptions,
+  type EvaluatorRam,
+  type StepResult,
+} from './evaluator/evaluator.ts'
+export { ENGINE_STATE_BYTES, type EngineMemory } from './evaluator/ir-machine.ts'
+export { EvaluatorError } from './evaluator/value.ts'
+export {
+  Builder,
+  Condition,
+  IrError,
+  type Label,
+  type Local,
+  Privilege,
+  ProcedureTable,
+  type Value,
+} from './ir/builder.ts'
 export { Code } from './ir/code.ts'
+export * from './ir/op.ts'
 export { external, type Procedure, procedure } from './ir/procedure.ts'
-export { type Body, type Feature, type Form, form, type FormOptions, type OperandKind } from './isa/form.ts'
-export { type Binding, operandBits, Operands } from './isa/operands.ts'
+export { bindDecoded } from './isa/bound-operands.ts'
 export { createDecoder, Decoded, DecodeFailure, type Decoder, HIGH_BYTE, Repeat } from './isa/decoder.ts'
-export { type Encoding, encodingOf, FormError, type Immediate, type Role } from './isa/encoding.ts'
-export { forms } from './isa/forms.ts'
+export {
+  type Disassembled,
+  type DisassembleOptions,
+  disassemble,
+  disassembleAll,
+  formatDecoded,
+  registerName,
+} from './isa/disassembler.ts'
 export {
   EncodeError,
   type EncodeOperand,
@@ -24,13 +58,10 @@ export {
   operandShapes,
   type RegisterClass,
 } from './isa/encoder.ts'
-export { disassemble, disassembleAll, type Disassembled, type DisassembleOptions, formatDecoded, registerName } from './isa/disassembler.ts'
-export { assemble, type Assembled, type AssembledElf, assembleElf, type AssembleOptions } from './assembler/assemble.ts'
-export { AssemblerError } from './assembler/error.ts'
-export type { Section } from './assembler/layout.ts'
+export { type Encoding, encodingOf, FormError, type Immediate, type Role } from './isa/encoding.ts'
+export { type Body, type Feature, type Form, type FormOptions, form, type OperandKind } from './isa/form.ts'
+export { forms } from './isa/forms.ts'
+export { type Binding, Operands, operandBits } from './isa/operands.ts'
+export * from './state-layout.ts'
 export * as engine from './system/engine.ts'
 export * as system from './system/procedures.ts'
-export { bindDecoded } from './isa/bound-operands.ts'
-export { conditionHolds, readArithmeticFlags, writeArithmeticFlags } from './evaluator/arithmetic-flags.ts'
-export { createEvaluator, Evaluator, type EvaluatorCpuidEntry, type EvaluatorOptions, type StepResult } from './evaluator/evaluator.ts'
-export { EvaluatorError } from './evaluator/value.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { readArithmeticFlags, writeArithmeticFlags } from '../src/evaluator/arithmetic-flags.ts'
 import { GuestMemory, physicalAccess } from '../src/evaluator/guest-memory.ts'
-import { IrMachine } from '../src/evaluator/ir-machine.ts'
+import { allocateEngineMemory, IrMachine } from '../src/evaluator/ir-machine.ts'
 import { Condition } from '../src/ir/builder.ts'
 import { Access, Type } from '../src/ir/op.ts'
 import { external, procedure } from '../src/ir/procedure.ts'
@@ -12,7 +12,7 @@ const { i32, i64 } = Type
 const echo = external('echo', { parameters: [i64], result: i64 })
 function machine(): IrMachine {
   return new IrMachine(
-    0x10000,
+    allocateEngineMemory(0x10000),
     (of) => new GuestMemory(of),
     (of) => new Map([...physicalAccess(of), [echo, (value) => value]]),
   )
@@ -134,7 +134,7 @@ describe('default', () => {
   test('behaviour: INC keeps CF, logic clears it, flagsSet touches its mask only', () => {
     const m = machine()
     writeArithmeticFlags(m.state, Flag.cf)
-    m.run(m.build('inc', (b) => b.flagsAdd(8, b.const64(0x7f), b.const64(1), b.const64(0x80), true)))
+    m.run(m.build('inc', (b) => b.flagsAdd(8, b.const64(0x7f), b.const64(1), b.const64(0x80), { keepCarry: true })))
     expect(readArithmeticFlags(m.state)).toBe(Flag.cf | Flag.of | Flag.sf | Flag.af)
     m.run(m.build('set', (b) => b.flagsSet(Flag.zf | Flag.cf, b.const32(Flag.zf | Flag.pf))))
     expect(readArithmeticFlags(m.state)).toBe(Flag.of | Flag.sf | Flag.af | Flag.zf)

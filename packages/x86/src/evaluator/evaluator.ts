@@ -33,12 +33,13 @@ import {
 } from '../system/engine.ts'
 import { ExitReason } from '../system/exit-reason.ts'
 import { GuestMemory, physicalAccess } from './guest-memory.ts'
-import { type End, IrMachine } from './ir-machine.ts'
+import { allocateEngineMemory, type End, type EngineMemory, IrMachine } from './ir-machine.ts'
 import { EvaluatorError } from './value.ts'
 
-export interface EvaluatorOptions {
-  /** Guest RAM, from physical address 0. */
-  readonly ramBytes: number
+/** Guest RAM, from physical address 0: its size, or where it and the state lie. */
+export type EvaluatorRam = { readonly ramBytes: number } | { readonly memory: EngineMemory }
+
+export type EvaluatorOptions = EvaluatorRam & {
   /** Default: every form that is implemented. */
   readonly forms?: readonly Form[]
   /** Forms of other features are #UD. Default: none are. */
@@ -77,7 +78,7 @@ export class Evaluator {
     let memory: GuestMemory | undefined
     const clock = options.timeStamp ?? (() => this.#retired)
     this.#machine = new IrMachine(
-      options.ramBytes,
+      'memory' in options ? options.memory : allocateEngineMemory(options.ramBytes),
       (machine) => (memory = new GuestMemory(machine)),
       (machine) =>
         new Map([

@@ -50,11 +50,26 @@ export interface LinearMemory {
 /** A procedure that the engine supplies. */
 export type External = (...parameters: Scalar[]) => Scalar | undefined
 
-const STATE_BASE = 0x1000
-const PLACES_BASE = 0x4000
+/** Where the evaluator's state and guest RAM lie. */
+export interface EngineMemory {
+  readonly buffer: ArrayBufferLike
+  /** The state, and behind it room for references: ENGINE_STATE_BYTES. Not 0. */
+  readonly stateOffset: number
+  readonly ramOffset: number
+  readonly ramBytes: number
+}
+
 const PLACE_BYTES = 64
 const PLACES = 2
-const RAM_BASE = 0x1_0000
+/** Bytes that the evaluator uses from `stateOffset` on. */
+export const ENGINE_STATE_BYTES: number = State.sizeBytes + PLACES * PLACE_BYTES
+
+/** Memory of its own. */
+export function allocateEngineMemory(ramBytes: number): EngineMemory {
+  const ramOffset = 0x1_0000
+  return { buffer: new ArrayBuffer(ramOffset + ramBytes), stateOffset: 0x1000, ramOffset, ramBytes }
+}
+
 /** More operations than any instruction needs (a REP string instruction of 2^20 iterations has fewer). */
 const MAX_OPERATIONS = 100_000_000
 const nowhere: InstructionPlace = { thisRip: 0n, nextRip: 0n }
@@ -128,6 +143,9 @@ export class IrMachine {
   readonly state: DataView
   readonly ram: Uint8Array
   readonly #bytes: Uint8Array
+  readonly #stateBase: number
+  readonly #placesBase: number
+  readonly #ramBase: number
   readonly #linear: LinearMemory
   readonly #externals: ReadonlyMap<Procedure, External>
   readonly #builder = new Builder(new ProcedureTable())
@@ -138,15 +156,18 @@ export class IrMachine {
 
   /** @param linear - made from the machine's RAM and state, which do not exist before the machine */
   constructor(
-    ramBytes: number,
+    memory: EngineMemory,
     linear: (machine: IrMachine) => LinearMemory,
     externals: (machine: IrMachine) => ReadonlyMap<Procedure, External>,
   ) {
-    const buffer = new ArrayBuffer(RAM_BASE + ramBytes)
+    const { buffer, stateOffset, ramOffset, ramBytes } = memory
+    this.#stateBase = stateOffset
+    this.#placesBase = stateOffset + State.sizeBytes
+    this.#ramBase = ramOffset
     this.memory = new DataView(buffer)
     this.#bytes = new Uint8Array(buffer)
-    this.state = new DataView(buffer, STATE_BASE, State.sizeBytes)
-    this.ram = new Uint8Array(buffer, RAM_BASE, ramBytes)
+    this.state = new DataView(buffer, stateOffset, State.sizeBytes)
+    this.ram = new Uint8Array(buffer, ramOffset, ramBytes)
     this.#linear = linear(this)
     this.#externals = externals(this)
   }
@@ -309,7 +330,7 @@ export class IrMachine {
           )
           break
         case Op.stateBase:
-          values[index] = STATE_BASE
+          values[index] = this.#stateBase
           break
         case Op.hostLoad:
           values[index] = readValue(this.memory, address(a[index]!) + c[index]!, aux[index]! as Access)
@@ -460,22 +481,22 @@ export class IrMachine {
     if (!found) return undefined
     if (found.ram !== undefined) return this.ramAddress(found.ram)
     this.#places[place] = { linear, bytes, supervisor }
-    return PLACES_BASE + place * PLACE_BYTES
+    return this.#placesBase + place * PLACE_BYTES
   }
 
   /** The address of an offset in RAM, as IR sees it. */
   ramAddress(offset: number): number {
-    return (RAM_BASE + offset) | 0
+    return (this.#ramBase + offset) | 0
   }
 
   #place(reference: number): { linear: bigint; bytes: number; supervisor: boolean } | undefined {
-    const number = (reference - PLACES_BASE) / PLACE_BYTES
+    const number = (reference - this.#placesBase) / PLACE_BYTES
     return Number.isInteger(number) && number >= 0 && number < PLACES ? this.#places[number] : undefined
   }
 
   #referenceLoad(reference: number, access: Access): Scalar | undefined {
     const place = this.#place(reference)
-    if (!place) return readValue(this.memory, reference, access)
+    if (!place) return readValue(this.memory, reference >>> 0, access)
     const data = this.#linear.load(place.linear, accessBytes[access]!, place.supervisor)
     return data && readValue(new DataView(data.buffer, data.byteOffset), 0, access)
   }
@@ -483,7 +504,7 @@ export class IrMachine {
   #referenceStore(reference: number, access: Access, value: Scalar): boolean {
     const place = this.#place(reference)
     if (!place) {
-      writeValue(this.memory, reference, access, value)
+      writeValue(this.memory, reference >>> 0, access, value)
       return true
     }
     const data = new Uint8Array(accessBytes[access]!)
