@@ -45,8 +45,10 @@ export function trapframe({ root, debian, core }: Surroundings): Emulator {
     name: 'Trapframe',
     version: version.stdout?.trim() ?? '',
     start(run) {
-      const files = ['--kernel', debian[run.kernel], '--initrd', run.initramfs]
-      const command = [...fixed, ...files, '--append', commandLine(run), ...(run.options ?? [])]
+      // Without --kernel it is the kernel proper, from the cache.
+      const kernel = run.kernel === 'vmlinuz' ? ['--kernel', debian.vmlinuz, '--no-extract'] : []
+      const guest = ['--initrd', run.initramfs, '--append', commandLine(run)]
+      const command = [...fixed, ...kernel, ...guest, ...(run.options ?? [])]
       return new WatchedProcess(pinned(core, command), root)
     },
   }

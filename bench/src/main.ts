@@ -84,6 +84,7 @@ async function main(parameters: readonly string[]): Promise<void> {
   const sections: string[] = []
   for (const name of choice.suites) {
     const table = await suites[name]!(bench, choice.programs)
+    if (table === '') continue
     process.stdout.write(`${table}\n`)
     sections.push(table)
   }

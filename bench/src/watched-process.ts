@@ -33,6 +33,7 @@ export class WatchedProcess {
     child.stdout.setEncoding('latin1').on('data', (text: string) => this.#take(text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#errors = (this.#errors + text).slice(-KEPT_ERROR_CHARACTERS)
+      this.#wake()
     })
     child.on('error', (error) => this.#end(error.message))
     child.on('close', (status, signal) => this.#end(signal ?? `exit status ${status}`))
@@ -40,11 +41,6 @@ export class WatchedProcess {
 
   get pid(): number {
     return this.#child.pid ?? 0
-  }
-
-  /** What the process wrote to standard error, its end. */
-  get errors(): string {
-    return this.#errors
   }
 
   cpuSeconds(): number {
@@ -57,12 +53,25 @@ export class WatchedProcess {
    * @throws BenchError `bench/no-result` when the process ends or the time is over before
    */
   async line(wanted: RegExp, timeoutSeconds: number): Promise<StampedLine> {
-    const deadlineMs = performance.now() + timeoutSeconds * 1000
-    for (;;) {
+    return this.#until(wanted, timeoutSeconds, () => {
       while (this.#next < this.#lines.length) {
         const line = this.#lines[this.#next++]!
         if (wanted.test(line.text)) return line
       }
+      return undefined
+    })
+  }
+
+  /** What `wanted` finds on standard error. Throws as `line` does. */
+  async error(wanted: RegExp, timeoutSeconds: number): Promise<RegExpExecArray> {
+    return this.#until(wanted, timeoutSeconds, () => wanted.exec(this.#errors) ?? undefined)
+  }
+
+  async #until<T>(wanted: RegExp, timeoutSeconds: number, look: () => T | undefined): Promise<T> {
+    const deadlineMs = performance.now() + timeoutSeconds * 1000
+    for (;;) {
+      const found = look()
+      if (found !== undefined) return found
       const leftMs = deadlineMs - performance.now()
       if (this.#ended !== undefined || leftMs <= 0) throw this.#noResult(wanted, timeoutSeconds)
       await new Promise<void>((resolve) => {
