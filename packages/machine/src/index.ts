@@ -25,6 +25,7 @@ export {
   type MachineMetrics,
   type MachineOptions,
   type MachineState,
+  type ResetPolicy,
 } from './machine.ts'
 export type { MachineDebugger } from './machine-debugger.ts'
 export { MachineError, type MachineErrorCode } from './machine-error.ts'

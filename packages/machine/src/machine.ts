@@ -38,12 +38,15 @@ export interface MachineOptions {
    * idle time passes at once, so a run without input repeats exactly. Default: `real`.
    */
   readonly time?: 'real' | 'virtual'
-  /** What a reset by the guest does. Default: `reboot`. */
-  readonly onReset?: 'reboot' | 'end'
+  /** What a reset by the guest does; a function is asked each time. Default: `reboot`. */
+  readonly onReset?: ResetPolicy | (() => ResetPolicy)
   /** Date at which virtual time begins, in milliseconds since 1970. Default: 2024-01-01. */
   readonly virtualStartMs?: number
   readonly log?: Log
 }
+
+/** What a guest's reset does: start again, or end the guest. */
+export type ResetPolicy = 'reboot' | 'end'
 
 /** A whole machine, saved. Plain data, apart from RAM's size about as large as the RAM in use. */
 export interface MachineState {
@@ -159,7 +162,7 @@ class BoardMachine implements Machine {
   readonly #plan: BootPlan
   readonly #resetState: VcpuState
   readonly #guestClock: GuestClock
-  readonly #onReset: 'reboot' | 'end'
+  readonly #resetPolicy: () => ResetPolicy
   readonly #log: Log
   readonly #virtual: boolean
   readonly #cycle = new LifeCycle()
@@ -192,7 +195,8 @@ class BoardMachine implements Machine {
     this.#boardName = board.name
     this.#vm = vm
     this.#guestClock = guestClock
-    this.#onReset = options.onReset ?? 'reboot'
+    const { onReset = 'reboot' } = options
+    this.#resetPolicy = typeof onReset === 'function' ? onReset : () => onReset
     this.#log = log
     this.#virtual = time === 'virtual'
     this.ended = new Promise((resolve) => {
@@ -448,7 +452,7 @@ class BoardMachine implements Machine {
     const request = this.#request
     this.#request = undefined
     if (request === undefined) return
-    if (request.kind === 'host-reset' || (request.kind === 'reset' && this.#onReset === 'reboot'))
+    if (request.kind === 'host-reset' || (request.kind === 'reset' && this.#resetPolicy() === 'reboot'))
       this.#reboot()
     else this.#finish(request as GuestEnd)
   }

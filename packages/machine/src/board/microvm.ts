@@ -70,6 +70,8 @@ export interface MicrovmOptions {
   readonly cpu?: CpuProfile | string
   /** Default: 1, and more are an error of the machine so far. */
   readonly vcpus?: number
+  /** Debug exit port at 0xf4. Default: true. */
+  readonly debugExit?: boolean
   /** x2APIC mode. Default: false; guests without interrupt remapping do not use it. */
   readonly x2apic?: boolean
   /** TSC-deadline timer. Default: false; the LAPIC timer counts at the same frequency. */
@@ -96,6 +98,7 @@ export function microvm(options: MicrovmOptions = {}): Board {
     memoryBytes = DEFAULT_MEMORY_BYTES,
     cpu = defaultCpuProfile,
     vcpus = 1,
+    debugExit = true,
     x2apic = false,
     tscDeadline = false,
   } = options
@@ -116,12 +119,13 @@ export function microvm(options: MicrovmOptions = {}): Board {
     vcpus,
     tscHz: TSC_HZ,
     cpuid,
-    build: (host) => build(host, { vcpus, x2apic, tscDeadline, cpuid }),
+    build: (host) => build(host, { vcpus, debugExit, x2apic, tscDeadline, cpuid }),
   }
 }
 
 interface Parameters {
   readonly vcpus: number
+  readonly debugExit: boolean
   readonly x2apic: boolean
   readonly tscDeadline: boolean
   readonly cpuid: Board['cpuid']
@@ -175,7 +179,7 @@ function build(host: BoardHost, parameters: Parameters): BuiltBoard {
     ...serial.map(({ uart }) => uart),
     createAcpiPm({ queue: events, sci: router.isa(SCI), control, base: ACPI_PM_BASE }),
     createResetControl({ control }),
-    createDebugExit({ control }),
+    ...(parameters.debugExit ? [createDebugExit({ control })] : []),
     debugConsole,
   ]
   for (const device of devices) attachDevice(device, pio, mmio)
