@@ -3,13 +3,20 @@
  * two styles of listening, `addEventListener` (browsers, Node's MessagePort) and `on` (Node's Worker); both will do.
  */
 
+/** What hosts' own types call these parameters differs; what goes through them does not. */
+// biome-ignore lint/suspicious/noExplicitAny: a MessagePort of Node and one of a browser must both fit
+type Loose = any
+
 /** One end of a channel of structured-clonable messages. */
 export interface ControlPort {
-  postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void
-  addEventListener?(type: 'message', listener: (event: { readonly data: unknown }) => void): void
-  removeEventListener?(type: 'message', listener: (event: { readonly data: unknown }) => void): void
-  on?(type: 'message', listener: (data: unknown) => void): unknown
-  off?(type: 'message', listener: (data: unknown) => void): unknown
+  /** `transfer`: an array of buffers that the message gives away. */
+  postMessage(message: unknown, transfer?: Loose): void
+  /** The listener gets an event with the message as its `data`. */
+  addEventListener?(type: 'message', listener: (event: Loose) => void): void
+  removeEventListener?(type: 'message', listener: (event: Loose) => void): void
+  /** The listener gets the message itself. */
+  on?(type: 'message', listener: (message: Loose) => void): unknown
+  off?(type: 'message', listener: (message: Loose) => void): unknown
   /** Ports that were transferred wait with their messages until this is called. */
   start?(): void
 }

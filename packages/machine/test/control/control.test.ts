@@ -1,7 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectMachine, type RemoteMachine } from '../../src/control/connect-machine.ts'
-import type { ControlPort } from '../../src/control/control-port.ts'
 import { serveMachine } from '../../src/control/serve-machine.ts'
 import { createMachine, type Machine, type MachineOptions } from '../../src/machine.ts'
 import { type FakeOp, type FakeProgram, fakeBackend } from '../fake-backend.ts'
@@ -22,8 +21,8 @@ async function setUp(
   const machine = await createMachine({ backend, board: testBoard(), boot: testBoot, host, ...options })
   const { port1, port2 } = new MessageChannel()
   ports.push(port1, port2)
-  const end = serveMachine(machine, port1 as unknown as ControlPort)
-  const remote = await connectMachine(port2 as unknown as ControlPort)
+  const end = serveMachine(machine, port1)
+  const remote = await connectMachine(port2)
   return { machine, remote, end, far: port2 }
 }
 const spin: readonly FakeOp[] = [['jump', 0]]
@@ -106,8 +105,8 @@ describe('control over a message port', () => {
     await remote.stop()
     const { port1, port2 } = new MessageChannel()
     ports.push(port1, port2)
-    serveMachine(machine, port1 as unknown as ControlPort)
-    const late = await connectMachine(port2 as unknown as ControlPort)
+    serveMachine(machine, port1)
+    const late = await connectMachine(port2)
     expect([late.state, late.end]).toEqual(['stopped', { kind: 'stopped' }])
     expect(await late.ended).toEqual({ kind: 'stopped' })
   })
@@ -161,7 +160,7 @@ describe('control over a message port', () => {
          { kind: 'reply', id, result: method === 'hello' ? { version: 1, state: 'paused', ports: ['com1'] } : 'answer' }))`,
       { eval: true },
     )
-    const remote = await connectMachine(worker as unknown as ControlPort)
+    const remote = await connectMachine(worker)
     expect(remote.state).toBe('paused')
     expect(await remote.hash()).toBe('answer')
     remote.disconnect()
