@@ -14,6 +14,7 @@ import { timeSupplies } from '../engine/time.ts'
 import {
   atomicCompareExchange,
   chooseTables,
+  count,
   dropWriteTags,
   flushJumps,
   translationSupplies,
@@ -45,6 +46,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   const variants = handlerVariants(forms)
   const codes = variants.map((variant) => {
     const b = new Builder(table, new Code())
+    if (/^SYS(CALL|ENTER)$/.test(variant.form.mnemonic)) count(b, 'system-calls')
     try {
       variant.form.body(b, new Operands(b, variant.form, new RecordBinding(b, variant)))
     } catch (cause) {
@@ -180,7 +182,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   module.export('run', main)
   for (const procedure of exported) module.export(procedure.name, find(procedure))
   // For regions of the JIT, which call the same procedures.
-  const names = table.list.map(procedure => procedure.name)
+  const names = table.list.map((procedure) => procedure.name)
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0) throw new Error(`procedures of the same name: ${twice.join(', ')}`)
   for (const procedure of table.list) module.export(procedureExport(procedure), find(procedure))
