@@ -42,7 +42,7 @@ export function createBytePort(inputArrived: () => void): BytePortEnd {
     send(bytes) {
       if (bytes.length === 0) return
       const first = waitingBytes === 0
-      input.push(bytes.slice())
+      input.push(new Uint8Array(bytes)) // `slice` of a Buffer would share its memory
       waitingBytes += bytes.length
       if (first) inputArrived()
     },
