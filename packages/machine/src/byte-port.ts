@@ -47,7 +47,7 @@ export function createBytePort(inputArrived: () => void): BytePortEnd {
       if (first) inputArrived()
     },
     deliver(bytes) {
-      for (const listener of [...outputListeners]) listener(bytes)
+      for (const listener of outputListeners) listener(bytes)
     },
     offer(take) {
       let first = input[0]
@@ -58,7 +58,7 @@ export function createBytePort(inputArrived: () => void): BytePortEnd {
         if (taken < first.length) input[0] = first.subarray(taken)
         else input.shift()
         first = input[0]
-        if (waitingBytes === 0) for (const listener of [...drainListeners]) listener()
+        if (waitingBytes === 0) for (const listener of drainListeners) listener()
       }
     },
   }

@@ -463,7 +463,7 @@ class BoardMachine implements Machine {
     clearRam(this.memory)
     this.#placeBootFiles()
     this.#resets++
-    for (const listener of [...this.#resetListeners]) listener(this.#resets)
+    for (const listener of this.#resetListeners) listener(this.#resets)
   }
 
   #placeBootFiles(): void {
