@@ -212,6 +212,11 @@ export class EmulatedVcpu implements Vcpu {
     this.#jit!.compileHot()
   }
 
+  /** Compiles the region at a host address where a block has been decoded, at once: for tests of the JIT. */
+  compileAt(host: number): boolean {
+    return this.#jit?.compileAt(host >>> 0) ?? false
+  }
+
   kick(): void {
     Atomics.or(this.#i32, (this.#base + State.request) >> 2, Request.kick)
   }

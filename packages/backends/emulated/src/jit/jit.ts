@@ -69,6 +69,15 @@ export class Jit {
     if (count === HOT_SAMPLES) this.#hot.push(start)
   }
 
+  /** Compiles the region of the block at a host address, seen often or not: for tests. Whether there is a block. */
+  compileAt(host: number): boolean {
+    const start = this.#options.code.blockAt(host)
+    if (start === undefined) return false
+    this.#hot.push(start)
+    this.compileHot()
+    return true
+  }
+
   /** Compiles what has become hot. */
   compileHot(): void {
     if (this.#hot.length === 0) return
@@ -92,14 +101,24 @@ export class Jit {
       this.#samples.delete(host)
       const region = discoverRegion(this.#options.decoder, this.#flows, this.#bytes, host)
       if (!region) continue
-      const body = compileRegion(region, { decoder: this.#options.decoder, bytes: this.#bytes, procedures: this.#procedures, indices })
+      const body = compileRegion(region, {
+        decoder: this.#options.decoder,
+        bytes: this.#bytes,
+        procedures: this.#procedures,
+        indices,
+      })
       regions.push({ host, region, body })
     }
     if (regions.length === 0) return
     const writer = new ModuleWriter()
     for (const procedure of imports) {
       const results = procedure.result === Type.none ? [] : [wasmTypes[procedure.result]!]
-      writer.importFunction('engine', procedureExport(procedure), [WasmType.i32, ...procedure.parameters.map(type => wasmTypes[type]!)], results)
+      writer.importFunction(
+        'engine',
+        procedureExport(procedure),
+        [WasmType.i32, ...procedure.parameters.map((type) => wasmTypes[type]!)],
+        results,
+      )
     }
     regions.forEach(({ body }, index) => {
       const number = writer.declare([WasmType.i32], [WasmType.i32])
@@ -109,8 +128,11 @@ export class Jit {
     const { bytes, memoryFlagOffset } = writer.finish()
     if (this.#options.shared) bytes[memoryFlagOffset] = 3
     const given: Record<string, unknown> = { memory: this.#options.memory }
-    for (const procedure of imports) given[procedureExport(procedure)] = this.#options.engine[procedureExport(procedure)]
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { engine: given as never })
+    for (const procedure of imports)
+      given[procedureExport(procedure)] = this.#options.engine[procedureExport(procedure)]
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), {
+      engine: given as never,
+    })
     regions.forEach(({ host, region }, index) => {
       const place = this.#free.pop() ?? this.#table.grow(1)
       this.#table.set(place, instance.exports[`r${index}`] as never)
