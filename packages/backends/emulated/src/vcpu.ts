@@ -88,7 +88,8 @@ export class EmulatedVcpu implements Vcpu {
         memory: memory.memory,
         decodeBlock: (host: number, next: number, limit: number) => {
           calls.decodeBlock++
-          return code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id)
+          const mode = (this.#word(EngineState.codeMode) || 64) as 64 | 32 | 16
+          return code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id, mode)
         },
         noticeWrite: (page: number) => {
           calls.noticeWrite++
@@ -179,6 +180,7 @@ export class EmulatedVcpu implements Vcpu {
   run(instructions: number): ExitReason {
     if (this.#answering) this.#answer()
     this.#setU64(EngineState.clockWindow, 0)
+    this.#engine.chooseTables(this.#base)
     const end = this.instructionsRetired + instructions
     let reason: ExitReason
     for (;;) {
