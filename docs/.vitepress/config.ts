@@ -26,6 +26,7 @@ export default defineConfig({
             { text: 'Interpreter', link: '/design/interpreter' },
             { text: 'Flags', link: '/design/flags' },
             { text: 'Software TLB', link: '/design/software-tlb' },
+            { text: 'Modes', link: '/design/modes' },
             { text: 'Code cache', link: '/design/code-cache' },
             { text: 'Exits', link: '/design/exits' },
             { text: 'Time', link: '/design/time' },
