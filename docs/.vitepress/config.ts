@@ -16,7 +16,15 @@ export default defineConfig({
       { text: 'API', link: '/api/' },
     ],
     sidebar: {
-      '/guide/': [{ text: 'Guide', items: [{ text: 'Your first VM', link: '/guide/first-vm' }] }],
+      '/guide/': [
+        {
+          text: 'Guide',
+          items: [
+            { text: 'Your first VM', link: '/guide/first-vm' },
+            { text: 'In a browser', link: '/guide/browser' },
+          ],
+        },
+      ],
       '/design/': [
         {
           text: 'Design',
