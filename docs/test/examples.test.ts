@@ -85,6 +85,31 @@ describe('the example of the README', () => {
 })
 
 describe('other examples', () => {
+  test.skipIf(noGuest !== '')(
+    `default: a machine is saved into a file and goes on in another${noGuest}`,
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'trapframe-example-'))
+      try {
+        const args = [join(examples, 'save-restore.ts'), guest, join(folder, 'saved')]
+        const { status, output, errors } = await run([...fromSource, ...args])
+        expect(errors).toBe('')
+        expect(output).toContain('\nwritten by the first machine\r\n')
+        expect(output).toContain("{ kind: 'power-off' }")
+        expect(status).toBe(0)
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
+
+  const reason = noGuest || notBuilt
+  test.skipIf(reason !== '')(`default: a machine in a worker thread${reason}`, async () => {
+    const { status, output, errors } = await run([join(examples, 'worker.mjs'), guest])
+    expect(errors).toBe('')
+    expect(output).toBe("{ kind: 'power-off' }\n")
+    expect(status).toBe(0)
+  })
+
   test('default: a guest that forgets the watchdog is reset', async () => {
     const { status, output, errors } = await run([...fromSource, join(examples, 'watchdog-guest.ts')])
     expect(errors).toBe('')

@@ -52,7 +52,9 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
   const files = await readGuestFiles(options, folders, progress.report).finally(progress.end)
   const words = [COMMAND_LINE]
   if (files.debian && options.exec !== undefined) words.push('quiet trapframe.exec=1')
-  else if (files.debian && stdout.isTTY) words.push(`trapframe.size=${stdout.rows}x${stdout.columns}`)
+  // A terminal that nobody has given a size says 0.
+  else if (files.debian && stdout.isTTY && stdout.rows > 0 && stdout.columns > 0)
+    words.push(`trapframe.size=${stdout.rows}x${stdout.columns}`)
   if (options.append !== '') words.push(options.append)
 
   const times: { initMs?: number; shellMs?: number; firstInstructionMs?: number } = {}
