@@ -60,7 +60,7 @@ class EmulatedVm implements Vm {
     this.#code = new CodeCache(options.memory, decoder, engineHandlers())
     this.#code.onCodePage = (host) => this.#each((vcpu) => vcpu.dropWriteTags(host))
     this.#code.onDropAll = () => this.#each((vcpu) => vcpu.flushJumps())
-    this.#code.onDropPage = () => this.#each(vcpu => vcpu.attend())
+    this.#code.onDropPage = () => this.#each((vcpu) => vcpu.attend())
     this.#unsubscribe = [
       options.memory.onCodeWrite((page) => this.#code.dropPage(page)),
       options.memory.onRearm(() => this.#each((vcpu) => vcpu.dropWriteTags(0))),

@@ -113,7 +113,8 @@ export class CodeCache {
     this.#formKinds = Uint8Array.from(decoder.forms, formKind)
     decoder.forms.forEach((_, index) => {
       if ((this.#formKinds[index]! & FormKind.branch) === 0) return
-      for (let key = 0; key < VARIANTS_PER_FORM; key++) this.#branchHandlers[handlers[index * VARIANTS_PER_FORM + key]!] = 1
+      for (let key = 0; key < VARIANTS_PER_FORM; key++)
+        this.#branchHandlers[handlers[index * VARIANTS_PER_FORM + key]!] = 1
     })
     this.#registerKinds = new Uint8Array(decoder.forms.length * 4)
     decoder.forms.forEach((form, index) =>
@@ -226,7 +227,8 @@ export class CodeCache {
   blockAt(host: number): number | undefined {
     let start = -1
     for (const block of this.#pageBlocks.get((host - RAM_OFFSET) >>> 12) ?? [])
-      if (block.host <= host && host < block.host + block.lengthBytes && block.host > start) start = block.host
+      if (block.host <= host && host < block.host + block.lengthBytes && block.host > start)
+        start = block.host
     return start < 0 || this.#blocks.get(start)?.onDrop ? undefined : start
   }
 

@@ -28,8 +28,8 @@ import {
   VCPU_BYTES,
   VCPU_OFFSET,
 } from './engine/layout.ts'
-import { checkVcpuState, loadVcpuState, resetState, saveVcpuState } from './state-transfer.ts'
 import { Jit } from './jit/jit.ts'
+import { checkVcpuState, loadVcpuState, resetState, saveVcpuState } from './state-transfer.ts'
 import { translateLinear } from './translate-linear.ts'
 
 interface EngineExports {
@@ -86,7 +86,13 @@ export class EmulatedVcpu implements Vcpu {
     })
     this.#engine = instance.exports as unknown as EngineExports
     this.#jit = jit
-      ? new Jit({ memory: memory.memory, shared: memory.shared, decoder: jit, code, engine: instance.exports })
+      ? new Jit({
+          memory: memory.memory,
+          shared: memory.shared,
+          decoder: jit,
+          code,
+          engine: instance.exports,
+        })
       : undefined
 
     const view = this.#view

@@ -6,7 +6,18 @@
  * Values are emitted where they are used if they are pure and used once; everything else goes through a WebAssembly
  * local. Locals come from a pool per type, so that the interpreter's main function needs few of them.
  */
-import { Access, accessBytes, type Code, Fault, Flag, numericRows, Op, State, Type } from '@trapframe/x86'
+import {
+  Access,
+  accessBytes,
+  type Code,
+  Fault,
+  Flag,
+  FlagsBit,
+  numericRows,
+  Op,
+  State,
+  Type,
+} from '@trapframe/x86'
 import { EngineState, TLB_ENTRIES, TLB_ENTRY_BYTES, TlbField } from '../engine/layout.ts'
 import type { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
@@ -82,6 +93,17 @@ export interface StateCache {
   store(access: Access, offset: number, value: () => void): boolean
   /** Emits the address of the TLB of the current privilege; answers whether it did. */
   tlb(): boolean
+  /** An operation that sets flags; answers whether it was taken note of, so that nothing is to be computed now. */
+  flagsOperation(
+    operation: 'add' | 'sub' | 'logic',
+    aux: number,
+    x: () => void,
+    y: () => void,
+    result: () => void,
+  ): boolean
+  /** Emits a flag (Flag bit) or a condition code as i32, where that is easier than by the words; answers whether it did. */
+  flag(flag: number): boolean
+  condition(code: number): boolean
   /** The flags' words go back to the state, for a call that changes them; `after` fetches them again. */
   beforeFlags(): void
   afterFlags(): void
@@ -90,7 +112,13 @@ export interface StateCache {
 }
 
 /** Slow paths of guest memory, see engine/memory-access.ts. */
-export type EngineFunction = 'read' | 'write' | 'reference' | 'compareExchange' | 'setFlags'
+export type EngineFunction =
+  | 'read'
+  | 'write'
+  | 'reference'
+  | 'compareExchange'
+  | 'setFlags'
+  | 'materializeFlags'
 
 const pureNumeric = new Map<number, readonly Type[]>()
 for (const [, opcode, operands] of numericRows) pureNumeric.set(opcode, operands)
@@ -742,8 +770,16 @@ class Lowering {
     const { op, aux, a, b, c } = this.#code
     const w = this.#w
     const bits = aux[i]! & 0xff
-    const keepCarry = (aux[i]! & 0x100) !== 0
+    const keepCarry = (aux[i]! & FlagsBit.keepCarry) !== 0
     const subtract = op[i] === Op.flagsSub
+    const noted = this.#t.cache?.flagsOperation(
+      subtract ? 'sub' : 'add',
+      aux[i]!,
+      () => this.#value(a[i]!),
+      () => this.#value(b[i]!),
+      () => this.#value(c[i]!),
+    )
+    if (noted) return
     this.#storeResult(c[i]!, bits)
     // Carries out of each bit. Sum: (a & b) | ((a | b) & ~r). Difference: with ~a for a, and r for ~r.
     const x = (): void => {
@@ -818,6 +854,7 @@ class Lowering {
   #flagsLogic(i: number): void {
     const { aux, c } = this.#code
     const zero = (): void => void this.#w.u8(Wasm.i64Const).s64(0, 0)
+    if (this.#t.cache?.flagsOperation('logic', aux[i]!, zero, zero, () => this.#value(c[i]!))) return
     this.#storeResult(c[i]!, aux[i]! & 0xff)
     this.#storeState64(State.flagsCarry, zero)
     this.#storeState64(State.flagsAux, zero)
@@ -878,6 +915,7 @@ class Lowering {
 
   #flag(flag: number): void {
     const w = this.#w
+    if (this.#t.cache?.flag(flag)) return
     switch (flag) {
       case Flag.cf:
         this.#topBit(() => this.#loadState64(State.flagsCarry))
@@ -901,7 +939,14 @@ class Lowering {
         this.#loadState64(State.flagsResult)
         this.#loadState64(State.flagsAux)
         w.u8(Wasm.i64Const).s64(8, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Xor).u8(Wasm.i32WrapI64)
-        w.u8(Wasm.i32Const).s32(0xff).u8(Wasm.i32And).u8(Wasm.i32Popcnt).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And).u8(Wasm.i32Eqz)
+        w.u8(Wasm.i32Const)
+          .s32(0xff)
+          .u8(Wasm.i32And)
+          .u8(Wasm.i32Popcnt)
+          .u8(Wasm.i32Const)
+          .s32(1)
+          .u8(Wasm.i32And)
+          .u8(Wasm.i32Eqz)
         return
       default:
         throw new Error(`flag ${flag.toString(16)} is not an arithmetic flag`)
@@ -933,6 +978,7 @@ class Lowering {
 
   #condition(code: number): void {
     const w = this.#w
+    if (this.#t.cache?.condition(code)) return
     const zero = (): void => this.#flag(Flag.zf)
     const less = (): void =>
       this.#topBit(() => {

@@ -39,9 +39,9 @@ import {
   RECORD_BYTES,
   RecordField,
 } from '../engine/layout.ts'
+import { RegionOutcome } from '../jit/region-outcome.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
-import { RegionOutcome } from '../jit/region-outcome.ts'
 import { emitNextRip, emitThisRip, type FunctionIndices, Outcome } from './function-target.ts'
 
 const { ExitReason } = system
@@ -68,7 +68,16 @@ const ENTRY = 3
 const FIRST_POOL_LOCAL = 4
 
 /** Places of the labels, counted from $next inwards: 0 is $next. */
-const Label = { next: 0, resync: 1, fault: 2, faultAt: 3, jumpCharged: 4, jump: 5, taken: 6, call: 7 } as const
+const Label = {
+  next: 0,
+  resync: 1,
+  fault: 2,
+  faultAt: 3,
+  jumpCharged: 4,
+  jump: 5,
+  taken: 6,
+  call: 7,
+} as const
 
 class MainTarget implements LoweringTarget {
   readonly w: ByteWriter

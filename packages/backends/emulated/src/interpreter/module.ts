@@ -180,7 +180,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   module.export('run', main)
   for (const procedure of exported) module.export(procedure.name, find(procedure))
   // For regions of the JIT, which call the same procedures.
-  const names = table.list.map(procedure => procedure.name)
+  const names = table.list.map((procedure) => procedure.name)
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0) throw new Error(`procedures of the same name: ${twice.join(', ')}`)
   for (const procedure of table.list) module.export(procedureExport(procedure), find(procedure))

@@ -8,13 +8,14 @@
  * A region belongs to one physical page and is dropped with the page's decoded code. Its place in the table is then
  * free for another one.
  */
-import { type Decoder, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
+import { type Builder, type Decoder, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
 import type { CodeCache } from '../code-cache.ts'
 import { type EngineFunction, wasmTypes } from '../compiler/lowering.ts'
 import { engineFunctions, procedureExport } from '../engine/function-names.ts'
 import { REGION_RECORD_OFFSET, RecordField } from '../engine/layout.ts'
 import { ModuleWriter } from '../wasm/module-writer.ts'
 import { WasmType } from '../wasm/opcode.ts'
+import { ProcedureEffects } from './procedure-effects.ts'
 import { discoverRegion, formFlow, type Region } from './region.ts'
 import { compileRegion } from './region-compiler.ts'
 
@@ -46,6 +47,8 @@ export class Jit {
   readonly #table: WebAssembly.Table
   readonly #procedures = new ProcedureTable()
   readonly #flows: Uint8Array
+  readonly #builders: Builder[] = []
+  readonly #effects = new ProcedureEffects(this.#procedures)
   /** Samples by host address of the block's start. */
   readonly #samples = new Map<number, number>()
   readonly #hot: number[] = []
@@ -92,14 +95,26 @@ export class Jit {
       this.#samples.delete(host)
       const region = discoverRegion(this.#options.decoder, this.#flows, this.#bytes, host)
       if (!region) continue
-      const body = compileRegion(region, { decoder: this.#options.decoder, bytes: this.#bytes, procedures: this.#procedures, indices })
+      const body = compileRegion(region, {
+        decoder: this.#options.decoder,
+        bytes: this.#bytes,
+        procedures: this.#procedures,
+        indices,
+        builders: this.#builders,
+        effects: this.#effects,
+      })
       regions.push({ host, region, body })
     }
     if (regions.length === 0) return
     const writer = new ModuleWriter()
     for (const procedure of imports) {
       const results = procedure.result === Type.none ? [] : [wasmTypes[procedure.result]!]
-      writer.importFunction('engine', procedureExport(procedure), [WasmType.i32, ...procedure.parameters.map(type => wasmTypes[type]!)], results)
+      writer.importFunction(
+        'engine',
+        procedureExport(procedure),
+        [WasmType.i32, ...procedure.parameters.map((type) => wasmTypes[type]!)],
+        results,
+      )
     }
     regions.forEach(({ body }, index) => {
       const number = writer.declare([WasmType.i32], [WasmType.i32])
@@ -109,8 +124,11 @@ export class Jit {
     const { bytes, memoryFlagOffset } = writer.finish()
     if (this.#options.shared) bytes[memoryFlagOffset] = 3
     const given: Record<string, unknown> = { memory: this.#options.memory }
-    for (const procedure of imports) given[procedureExport(procedure)] = this.#options.engine[procedureExport(procedure)]
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { engine: given as never })
+    for (const procedure of imports)
+      given[procedureExport(procedure)] = this.#options.engine[procedureExport(procedure)]
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), {
+      engine: given as never,
+    })
     regions.forEach(({ host, region }, index) => {
       const place = this.#free.pop() ?? this.#table.grow(1)
       this.#table.set(place, instance.exports[`r${index}`] as never)
