@@ -16,6 +16,10 @@ export {
   linux,
 } from './boot-source.ts'
 export type { BytePort } from './byte-port.ts'
+export { connectMachine, type RemoteMachine } from './control/connect-machine.ts'
+export type { ControlPort } from './control/control-port.ts'
+export type { WireEnd, WireError } from './control/protocol.ts'
+export { serveMachine } from './control/serve-machine.ts'
 export { createGdbStub, type GdbStop, type GdbStub, type GdbTarget } from './gdb/gdb-stub.ts'
 export { formatReport, type GuestEnd, type GuestFault, type GuestReport } from './guest-end.ts'
 export type { LifeCycleState } from './life-cycle.ts'
