@@ -1,7 +1,14 @@
 // The reference evaluator behind the vCPU contract, for tests: the conformance kit runs on it, and machines run beside
 // machines of other backends. One vCPU, RAM below the hole, virtual time; writes tell neither dirty clients nor code
 // caches.
-import { type Backend, ExitReason, type ExitRecord, type Vcpu, type VcpuState, type VmOptions } from '@trapframe/cpu'
+import {
+  type Backend,
+  ExitReason,
+  type ExitRecord,
+  type Vcpu,
+  type VcpuState,
+  type VmOptions,
+} from '@trapframe/cpu'
 import { ENGINE_OFFSET, RAM_OFFSET } from '@trapframe/memory'
 import { createEvaluator, ENGINE_STATE_BYTES, type Evaluator, Flag, Request, State } from '@trapframe/x86'
 import { loadVcpuState, resetState, saveVcpuState } from '../../backends/emulated/src/state-transfer.ts'
@@ -130,10 +137,13 @@ export class EvaluatorVcpu implements Vcpu {
     return Number(this.#view.getBigInt64(State.budgetTop, true) - this.#view.getBigInt64(State.budget, true))
   }
   nowNs(): number {
-    return this.#virtual ? this.instructionsRetired + this.#view.getFloat64(State.skippedNs, true) : this.#now()
+    return this.#virtual
+      ? this.instructionsRetired + this.#view.getFloat64(State.skippedNs, true)
+      : this.#now()
   }
   skipTimeNs(ns: number): void {
-    if (this.#virtual) this.#view.setFloat64(State.skippedNs, this.#view.getFloat64(State.skippedNs, true) + ns, true)
+    if (this.#virtual)
+      this.#view.setFloat64(State.skippedNs, this.#view.getFloat64(State.skippedNs, true) + ns, true)
   }
   get interruptible(): boolean {
     const view = this.#view
