@@ -229,7 +229,16 @@ export class CodeCache {
     for (const block of this.#pageBlocks.get((host - RAM_OFFSET) >>> 12) ?? [])
       if (block.host <= host && host < block.host + block.lengthBytes && block.host > start)
         start = block.host
-    return start < 0 || this.#blocks.get(start)?.onDrop ? undefined : start
+    return start < 0 || this.hasRegion(start) ? undefined : start
+  }
+
+  hasRegion(host: number): boolean {
+    return this.#blocks.get(host)?.onDrop !== undefined
+  }
+
+  /** First record of the kept block at a host address. */
+  recordOf(host: number): number | undefined {
+    return this.#blocks.get(host)?.record
   }
 
   /**

@@ -14,6 +14,7 @@ import {
   type VmOptions,
 } from '@trapframe/cpu'
 import { type Decoder, Flag, MAX_CPUID_ENTRIES, MAX_REPLAY, Request, State } from '@trapframe/x86'
+import type { JitMode } from './backend.ts'
 import { BackendError } from './backend-error.ts'
 import type { CodeCache } from './code-cache.ts'
 import {
@@ -61,8 +62,14 @@ export class EmulatedVcpu implements Vcpu {
   /** The last exit waits for its answer to be replayed. */
   #answering = false
 
-  /** @param jit - the decoder, for the JIT; absent: interpreter only */
-  constructor(id: number, options: VmOptions, module: WebAssembly.Module, code: CodeCache, jit?: Decoder) {
+  constructor(
+    id: number,
+    options: VmOptions,
+    module: WebAssembly.Module,
+    code: CodeCache,
+    decoder: Decoder,
+    jit: JitMode,
+  ) {
     this.id = id
     const { memory, cpuid, time, tscHz } = options
     const { buffer } = memory.memory
@@ -77,8 +84,12 @@ export class EmulatedVcpu implements Vcpu {
     const instance = new WebAssembly.Instance(module, {
       engine: {
         memory: memory.memory,
-        decodeBlock: (host: number, next: number, limit: number) =>
-          code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id),
+        decodeBlock: (host: number, next: number, limit: number) => {
+          const record = code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id)
+          if (jit !== 'eager' || limit !== 0 || record === 0) return record
+          this.#jit!.compileNow(host >>> 0)
+          return code.recordOf(host >>> 0) ?? record
+        },
         noticeWrite: (page: number) => memory.noteWrite(page, page),
         nowNs: () => this.#clock?.nowNs() ?? 0,
         dropBlock: (record: number) => code.dropBlock(record),
@@ -89,7 +100,7 @@ export class EmulatedVcpu implements Vcpu {
       ? new Jit({
           memory: memory.memory,
           shared: memory.shared,
-          decoder: jit,
+          decoder,
           code,
           engine: instance.exports,
         })

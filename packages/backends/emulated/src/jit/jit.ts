@@ -19,10 +19,15 @@ import { ProcedureEffects } from './procedure-effects.ts'
 import { discoverRegion, formFlow, type Region } from './region.ts'
 import { compileRegion } from './region-compiler.ts'
 
-/** Times that a block must be seen running before its region is compiled. */
-const HOT_SAMPLES = 3
-/** Regions compiled in one go, at most: bounds how long the guest waits. */
+/**
+ * Times that a block must be seen running before its region is compiled: it has then cost about what the compilation
+ * will (1 to 2 ms).
+ */
+const HOT_SAMPLES = 10
+/** Regions compiled in one go: a module costs about 0.6 ms, however little is in it. */
 const BATCH = 8
+/** Samples after which hot code is compiled even if the batch is not full. */
+const PATIENCE = 40
 
 export interface JitStatistics {
   regions: number
@@ -52,6 +57,8 @@ export class Jit {
   /** Samples by host address of the block's start. */
   readonly #samples = new Map<number, number>()
   readonly #hot: number[] = []
+  /** Samples since the first of `#hot` became hot. */
+  #waited = 0
   /** Places in the table whose region is gone. */
   readonly #free: number[] = []
 
@@ -74,7 +81,19 @@ export class Jit {
 
   /** Compiles what has become hot. */
   compileHot(): void {
-    if (this.#hot.length === 0) return
+    if (this.#hot.length === 0 || (this.#hot.length < BATCH && ++this.#waited < PATIENCE)) return
+    this.#waited = 0
+    this.#compile(this.#hot.splice(0, BATCH))
+  }
+
+  /** Compiles the code at a host address at once, for tests: every block's first execution is in a region. */
+  compileNow(host: number): void {
+    if (!this.#options.code.hasRegion(host)) this.#compile([host])
+  }
+
+  #compile(hosts: readonly number[]): void {
+    // Regions know no breakpoints; the interpreter does.
+    if (this.#options.code.hasBreakpoints) return
     const regions: { host: number; region: Region; body: Uint8Array }[] = []
     const imports: Procedure[] = []
     const importNumbers = new Map<Procedure, number>()
@@ -91,7 +110,7 @@ export class Jit {
       procedureMayFault: (number: number): boolean => this.#procedures.list[number]!.mayFault,
       engineFunction: (name: EngineFunction): number => importOf(engineFunctions[name]),
     }
-    for (const host of this.#hot.splice(0, BATCH)) {
+    for (const host of hosts) {
       this.#samples.delete(host)
       const region = discoverRegion(this.#options.decoder, this.#flows, this.#bytes, host)
       if (!region) continue
