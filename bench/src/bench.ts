@@ -1,5 +1,6 @@
 /** What all benchmarks of one run share. */
 import type { Emulator, EmulatorName } from './emulator.ts'
+import type { GuestProgram } from './guest-program.ts'
 import type { MeasuredGuest } from './measured-guest.ts'
 import type { Cell } from './table.ts'
 
@@ -9,6 +10,8 @@ export interface Bench {
   readonly emulators: readonly Emulator[]
   /** The core that measured processes are pinned to; undefined: none. */
   readonly core: number | undefined
+  /** Programs named on the command line; none: those that a benchmark runs by default. */
+  readonly programs: readonly GuestProgram[]
   /** How often each guest is booted. */
   readonly rounds: number
   /** How often a program runs in one boot. */
@@ -16,8 +19,8 @@ export interface Bench {
   readonly idleSeconds: number
   /** Progress, for people. */
   tell(message: string): void
-  /** What went wrong and what a reader of the figures must know. */
-  readonly complaints: string[]
+  /** What went wrong: told below the tables, and the exit status is 1. */
+  readonly failures: string[]
 }
 
 /** A table without the columns whose head names an emulator that does not take part. */

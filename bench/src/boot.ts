@@ -23,7 +23,7 @@ export async function measureBoot(bench: Bench): Promise<string> {
           cpu[emulator.name].push(cpuSeconds)
           wall[emulator.name].push(wallSeconds)
         } catch (error) {
-          bench.complaints.push(`boot of ${kernel}, ${emulator.name}: ${(error as Error).message}`)
+          bench.failures.push(`boot of ${kernel}, ${emulator.name}: ${(error as Error).message}`)
         }
       }
     }

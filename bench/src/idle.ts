@@ -19,7 +19,7 @@ export async function measureIdle(bench: Bench): Promise<string> {
       try {
         await process.line(/^trapframe: shell/, BOOT_TIMEOUT_SECONDS)
       } catch (error) {
-        bench.complaints.push(`idle, ${emulator.name}: ${(error as Error).message}`)
+        bench.failures.push(`idle, ${emulator.name}: ${(error as Error).message}`)
       }
     }
     await sleep(SETTLE_SECONDS * 1000)

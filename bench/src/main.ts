@@ -2,13 +2,13 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { BenchError } from './bench-error.ts'
 import { measureBoot } from './boot.ts'
-import { type Emulator, qemu, trapframe } from './emulator.ts'
+import { qemu, trapframe } from './emulator.ts'
 import { type GuestProgram, guestPrograms } from './guest-program.ts'
 import { measureIdle } from './idle.ts'
 import { measureInterpreter } from './interpreter.ts'
@@ -19,31 +19,34 @@ import { measureStart } from './start.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 
-const suites: Readonly<Record<string, (bench: Bench, programs: readonly GuestProgram[]) => Promise<string>>> =
-  {
-    start: measureStart,
-    boot: measureBoot,
-    interpreter: measureInterpreter,
-    programs: measurePrograms,
-    idle: measureIdle,
-  }
+const suites: Readonly<Record<string, (bench: Bench) => Promise<string>>> = {
+  start: measureStart,
+  boot: measureBoot,
+  interpreter: measureInterpreter,
+  programs: measurePrograms,
+  idle: measureIdle,
+}
 
 const USAGE = `npm run bench [-- [names…] [options]]
 
-names        ${Object.keys(suites).join(', ')}: benchmarks; default: all
-             ${guestPrograms.map(({ name }) => name).join(', ')}: programs of the benchmark "programs"
---quick      one round, and 10 s of idleness
---rounds N   how often each guest is booted (default 3)
---repeats N  how often a program runs in one boot (default 1)
---idle N     seconds of idleness (default 60)
---no-peer    Trapframe alone
+names  benchmarks: ${Object.keys(suites).join(', ')};
+       default: all, or "programs" when a program is named
+       what "programs" and "interpreter" run, default: all but the last two, and intmix:
+       ${guestPrograms.map(({ name }) => name).join(', ')}
+
+--quick         one round, and 10 s of idleness
+--rounds N      how often each guest is booted (default 3)
+--repeats N     how often a program runs in one boot (default 1)
+--idle N        seconds of idleness (default 60)
+--no-peer       Trapframe alone
 --no-trapframe  the peer alone
---prepare    builds what is needed, and ends
---output F   file for the tables (default bench/results/last.md)
+--prepare       builds what is needed, and ends
+--output FILE   file for the tables (default bench/results/<names>.md)
 `
 
 interface Choice {
   readonly suites: readonly string[]
+  /** Those that are named. */
   readonly programs: readonly GuestProgram[]
 }
 
@@ -65,38 +68,40 @@ async function main(parameters: readonly string[]): Promise<void> {
   const ours = values['no-trapframe'] ? undefined : trapframe(surroundings)
   const peer = values['no-peer'] ? undefined : qemu(surroundings)
   const emulators = [ours, peer].filter((emulator) => emulator !== undefined)
-  const complaints: string[] = []
+  const notes: string[] = []
+  const failures: string[] = []
   const bench: Bench = {
     guest,
     emulators,
     core,
+    programs: choice.programs,
     rounds: count(values.rounds) ?? (values.quick ? 1 : 3),
     repeats: count(values.repeats) ?? 1,
     idleSeconds: count(values.idle) ?? (values.quick ? 10 : 60),
     tell,
-    complaints,
+    failures,
   }
   if (!peer && !values['no-peer']) {
-    complaints.push('no qemu-system-x86_64 on PATH (Debian: qemu-system-x86): Trapframe alone was measured')
+    notes.push('no qemu-system-x86_64 on PATH (Debian: qemu-system-x86): Trapframe alone was measured')
   }
-  if (core === undefined) complaints.push('no taskset on PATH: nothing was pinned to a core')
+  if (core === undefined) notes.push('no taskset on PATH: nothing was pinned to a core')
 
   const sections: string[] = []
   for (const name of choice.suites) {
-    const table = await suites[name]!(bench, choice.programs)
+    const table = await suites[name]!(bench)
     if (table === '') continue
     process.stdout.write(`${table}\n`)
     sections.push(table)
   }
-  const notes = complaints
+  const remarks = [...notes, ...failures]
     .map((text) => `- ${text.replaceAll(root, '.').replaceAll('\n', '\n  ')}\n`)
     .join('')
-  if (notes !== '') process.stdout.write(notes)
-  const file = values.output ?? join(root, 'bench', 'results', 'last.md')
-  mkdirSync(join(file, '..'), { recursive: true })
-  writeFileSync(file, `${head(bench)}\n${sections.join('\n')}${notes === '' ? '' : `\n${notes}`}`)
+  process.stdout.write(remarks)
+  const file = values.output ?? join(root, 'bench', 'results', `${positionals.join('-') || 'all'}.md`)
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, [head(bench), ...sections, ...(remarks === '' ? [] : [remarks])].join('\n'))
   tell(`tables are in ${file}`)
-  if (complaints.some((text) => /checksum|ended with|no line/.test(text))) process.exitCode = 1
+  if (failures.length > 0) process.exitCode = 1
 }
 
 function parse(parameters: readonly string[]) {
@@ -129,13 +134,8 @@ function choose(names: readonly string[]): Choice {
     }
   }
   const all = Object.keys(suites)
-  return {
-    suites:
-      names.length === 0
-        ? all
-        : all.filter((name) => names.includes(name) || (name === 'programs' && programs.length > 0)),
-    programs: programs.length > 0 ? programs : guestPrograms.filter(({ extra }) => !extra),
-  }
+  const named = all.filter((name) => names.includes(name))
+  return { suites: named.length > 0 ? named : programs.length > 0 ? ['programs'] : all, programs }
 }
 
 function count(text: string | undefined): number | undefined {
@@ -145,11 +145,10 @@ function count(text: string | undefined): number | undefined {
 }
 
 function head(bench: Bench): string {
-  const version = (name: Emulator['name']): string =>
-    bench.emulators.find((emulator) => emulator.name === name)?.version ?? 'none'
+  const peer = bench.emulators.find(({ name }) => name === 'QEMU')
   const facts = [
     `${new Date().toISOString().slice(0, 10)}, commit ${commit()}`,
-    `host CPU ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Node ${process.versions.node}; QEMU ${version('QEMU')} (TCG, q35, qemu64)`,
+    `host CPU ${cpus()[0]?.model.trim()}, ${cpus().length} cores; Node ${process.versions.node}; ${peer ? `QEMU ${peer.version} (TCG, q35, qemu64)` : 'no QEMU'}`,
     `guest: Linux ${bench.guest.debian.kernelRelease}, 512 MiB; programs by ${bench.guest.compilerVersion}`,
     `medians of ${bench.rounds * bench.repeats}; CPU seconds of the whole process${bench.core === undefined ? '' : ', pinned to one core'}`,
   ]

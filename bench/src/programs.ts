@@ -11,7 +11,7 @@ import { geometricMean, median } from './statistics.ts'
 import { type Cell, markdownTable } from './table.ts'
 
 /** One BENCH line of one run. */
-interface Measurement {
+export interface Measurement {
   readonly cpuSeconds: number
   readonly checksum: string
   /** Seconds of the guest's clock. */
@@ -19,17 +19,17 @@ interface Measurement {
 }
 
 /** Measurements by result name: of a program, or of one of its parts. */
-type Measurements = Map<string, Measurement[]>
+export type Measurements = Map<string, Measurement[]>
 
 /** A program is given up after this. */
 const PROGRAM_TIMEOUT_SECONDS = 300
 const BOOT_TIMEOUT_SECONDS = 180
 
 /** Runs the chosen programs in every emulator in turn, `rounds` times, and makes the table. */
-export async function measurePrograms(bench: Bench, chosen: readonly GuestProgram[]): Promise<string> {
+export async function measurePrograms(bench: Bench): Promise<string> {
+  const chosen = bench.programs.length > 0 ? bench.programs : guestPrograms.filter(({ extra }) => !extra)
   const native: Measurements = new Map()
   const emulated = new Map<EmulatorName, Measurements>()
-  const complaints: string[] = []
   for (let round = 0; round < bench.rounds; round++) {
     // Alternating, so that a drift of the machine's speed meets both.
     const order = round % 2 === 0 ? bench.emulators : bench.emulators.toReversed()
@@ -41,7 +41,7 @@ export async function measurePrograms(bench: Bench, chosen: readonly GuestProgra
       try {
         await runInGuest(bench, emulator, chosen, into)
       } catch (error) {
-        complaints.push(`${emulator.name}: ${(error as Error).message}`)
+        bench.failures.push(`${emulator.name}: ${(error as Error).message}`)
       }
     }
   }
@@ -49,24 +49,23 @@ export async function measurePrograms(bench: Bench, chosen: readonly GuestProgra
     for (const [result, list] of measurements) {
       const expected = native.get(result)?.[0]?.checksum
       const wrong = list.find(({ checksum }) => checksum !== expected)
-      if (wrong) complaints.push(`${name}: ${result} has checksum ${wrong.checksum}, natively ${expected}`)
+      if (wrong)
+        bench.failures.push(`${name}: ${result} has checksum ${wrong.checksum}, natively ${expected}`)
     }
   }
-  bench.complaints.push(...complaints)
   return programTable(bench, chosen, native, emulated)
 }
 
-/** Runs one program in one guest, as often as asked; for figures other than the table. */
+/** Runs programs in one guest; for figures other than the table. */
 export async function measureInGuest(
   bench: Bench,
   emulator: Emulator,
-  program: GuestProgram,
+  programs: readonly GuestProgram[],
   options: readonly string[] = [],
-  repeats = 1,
-): Promise<Measurement[]> {
+): Promise<Measurements> {
   const into: Measurements = new Map()
-  await runInGuest(bench, emulator, [program], into, options, repeats)
-  return into.get(program.name) ?? []
+  await runInGuest(bench, emulator, programs, into, options)
+  return into
 }
 
 async function runInGuest(
@@ -75,12 +74,11 @@ async function runInGuest(
   chosen: readonly GuestProgram[],
   into: Measurements,
   options: readonly string[] = [],
-  repeats = bench.repeats,
 ): Promise<void> {
   const process = emulator.start({
     kernel: 'vmlinux',
     initramfs: bench.guest.initramfs,
-    commandLine: `bench.run=${chosen.map(({ name }) => name).join(',')} bench.repeats=${repeats}`,
+    commandLine: `bench.run=${chosen.map(({ name }) => name).join(',')} bench.repeats=${bench.repeats}`,
     options,
   })
   try {
@@ -93,7 +91,7 @@ async function runInGuest(
       if (line.text.startsWith('bench: over')) break
       if (line.text.startsWith('bench: run')) program = guestPrograms.find(({ name }) => name === words[2])
       if (line.text.startsWith('bench: status') && words[2] !== '0') {
-        bench.complaints.push(`${emulator.name}: ${words[3]} ended with status ${words[2]}`)
+        bench.failures.push(`${emulator.name}: ${words[3]} ended with status ${words[2]}`)
       }
       if (line.text === 'START') startSeconds = line.cpuSeconds
       if (words[0] === 'BENCH' && program) {
