@@ -196,8 +196,13 @@ export class CodeCache {
       record += RECORD_BYTES
       position += length
       open = (kind & FormKind.leaves) === 0
-      // A conditional branch that is not taken goes on behind it.
-      if (pages.length > 1 || ((kind & FormKind.ends) !== 0 && (kind & FormKind.conditional) === 0)) break
+      // A conditional branch that is not taken goes on behind it; a repeated string instruction may have used the budget up.
+      if (
+        pages.length > 1 ||
+        decoded.repeat !== 0 ||
+        ((kind & FormKind.ends) !== 0 && (kind & FormKind.conditional) === 0)
+      )
+        break
     }
     if (open || limit !== 0) {
       this.#special(record, limit === 0 ? Handler.chain : Handler.stop, position - page, count)

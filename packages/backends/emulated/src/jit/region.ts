@@ -76,7 +76,8 @@ export function discoverRegion(
     while (!found.has(offset) && found.size < MAX_REGION_INSTRUCTIONS) {
       const length = decoder.decode(bytes, page + offset, PAGE_BYTES - offset, 64, decoded)
       if (length <= 0 || offset + length > PAGE_BYTES) break
-      const flow = flows[decoded.form]!
+      // A repeated string instruction may use up the budget: what follows is looked at anew.
+      const flow = decoded.repeat !== 0 ? Flow.leaves : flows[decoded.form]!
       const next = offset + length
       const target = next + decoded.relative
       found.set(offset, { start: offset, length, form: decoded.form, flow, target })
