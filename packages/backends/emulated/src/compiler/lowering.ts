@@ -71,6 +71,8 @@ export interface LoweringTarget {
   readonly inlineMemory: boolean
   /** Parts of the state that the target keeps in locals; absent: it keeps none. */
   readonly cache?: StateCache | undefined
+  /** Called just before a conditional branch is emitted whose condition hardly ever holds. */
+  unlikely(): void
   /** The following leave the code; `depth` is the number of structured regions open in it. */
   fault(depth: number): void
   /** As `fault`, if the i32 on the stack is not zero. */
@@ -664,6 +666,7 @@ class Lowering {
     if (this.#t.inlineMemory) {
       const entry = this.#t.pool.take(Type.i32)
       this.#lookup(a[i]!, bytes, tag, supervisor, entry)
+    this.#t.unlikely()
       w.u8(Wasm.if).u8(WasmType.empty)
       this.#open.push({ label: -1, op: Op.if })
       callSlow()
@@ -709,6 +712,7 @@ class Lowering {
     }
     const entry = this.#t.pool.take(Type.i32)
     this.#lookup(a[i]!, bytes, TlbField.write, supervisor, entry)
+    this.#t.unlikely()
     w.u8(Wasm.if).u8(WasmType.empty)
     this.#open.push({ label: -1, op: Op.if })
     slow()
@@ -757,6 +761,7 @@ class Lowering {
       .s32(EngineState.scratch)
       .u8(Wasm.i32Add)
       .u8(Wasm.i32Eq)
+    this.#t.unlikely()
     w.u8(Wasm.if).u8(WasmType.empty)
     this.#open.push({ label: -1, op: Op.if })
     this.#writeSlow(c[i]!, accessBytes[access]!, false)

@@ -51,6 +51,8 @@ abstract class FunctionTarget implements LoweringTarget {
     return this.#indices.engineFunction(name)
   }
 
+  unlikely(): void {}
+
   /** The body is wrapped in one block, to whose end a fault goes. */
   fault(depth: number): void {
     this.w.u8(Wasm.br).u32(depth)

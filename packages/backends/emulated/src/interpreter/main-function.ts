@@ -41,6 +41,7 @@ import {
 } from '../engine/layout.ts'
 import { RegionOutcome } from '../jit/region-outcome.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
+import type { FunctionBody } from '../wasm/module-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { emitNextRip, emitThisRip, type FunctionIndices, Outcome } from './function-target.ts'
 
@@ -85,6 +86,8 @@ class MainTarget implements LoweringTarget {
   readonly stateLocal = STATE
   readonly inlineMemory = true
   readonly #indices: FunctionIndices
+  /** Offsets of branches that are hardly ever taken. */
+  readonly hints: number[] = []
   /** Blocks open around the code that is being emitted, $next included. */
   open = 0
 
@@ -113,7 +116,11 @@ class MainTarget implements LoweringTarget {
   fault(depth: number): void {
     this.w.u8(Wasm.br).u32(this.to(Label.faultAt, depth))
   }
+  unlikely(): void {
+    this.hints.push(this.w.length)
+  }
   faultIf(depth: number): void {
+    this.unlikely()
     this.w.u8(Wasm.brIf).u32(this.to(Label.faultAt, depth))
   }
   branch(depth: number): void {
@@ -183,7 +190,7 @@ export function mainFunction(
   inlined: readonly InlineHandler[],
   functions: LoopFunctions,
   indices: FunctionIndices,
-): Uint8Array {
+): FunctionBody {
   const w = new ByteWriter(1 << 18)
   const t = new MainTarget(w, indices)
   const cases = Handler.first + inlined.length
@@ -484,7 +491,8 @@ export function mainFunction(
   const types = [Type.i32, Type.i64, Type.i32, ...t.pool.types]
   out.u32(types.length)
   for (const type of types) out.u32(1).u8(wasmTypes[type]!)
-  return out.bytes(w.view()).view().slice()
+  const header = out.length
+  return { bytes: out.bytes(w.view()).view().slice(), unlikely: t.hints.map((offset) => offset + header) }
 }
 
 /** The direct target of the record, into TARGET. */

@@ -160,9 +160,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
     module.element(index)
   }
   const main = module.declare([WasmType.i32], [])
-  module.define(
-    main,
-    mainFunction(
+  const { bytes, unlikely } = mainFunction(
       inlineCodes,
       {
         nextBlock: find(nextBlock),
@@ -175,8 +173,8 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
         regionType: module.type([WasmType.i32], [WasmType.i32]),
       },
       indices,
-    ),
   )
+  module.define(main, bytes, unlikely)
   module.export('run', main)
   for (const procedure of exported) module.export(procedure.name, find(procedure))
   // For regions of the JIT, which call the same procedures.

@@ -13,7 +13,7 @@ import type { CodeCache } from '../code-cache.ts'
 import { type EngineFunction, wasmTypes } from '../compiler/lowering.ts'
 import { engineFunctions, procedureExport } from '../engine/function-names.ts'
 import { REGION_RECORD_OFFSET, RecordField } from '../engine/layout.ts'
-import { ModuleWriter } from '../wasm/module-writer.ts'
+import { type FunctionBody, ModuleWriter } from '../wasm/module-writer.ts'
 import { WasmType } from '../wasm/opcode.ts'
 import { ProcedureEffects } from './procedure-effects.ts'
 import { discoverRegion, formFlow, type Region } from './region.ts'
@@ -94,7 +94,7 @@ export class Jit {
   #compile(hosts: readonly number[]): void {
     // Regions know no breakpoints; the interpreter does.
     if (this.#options.code.hasBreakpoints) return
-    const regions: { host: number; region: Region; body: Uint8Array }[] = []
+    const regions: { host: number; region: Region; body: FunctionBody }[] = []
     const imports: Procedure[] = []
     const importNumbers = new Map<Procedure, number>()
     const importOf = (procedure: Procedure): number => {
@@ -137,7 +137,7 @@ export class Jit {
     }
     regions.forEach(({ body }, index) => {
       const number = writer.declare([WasmType.i32], [WasmType.i32])
-      writer.define(number, body)
+      writer.define(number, body.bytes, body.unlikely)
       writer.export(`r${index}`, number)
     })
     const { bytes, memoryFlagOffset } = writer.finish()

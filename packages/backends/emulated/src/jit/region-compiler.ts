@@ -34,6 +34,7 @@ import {
 import { EngineState, REGION_RECORD_OFFSET } from '../engine/layout.ts'
 import type { FunctionIndices } from '../interpreter/function-target.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
+import type { FunctionBody } from '../wasm/module-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { analyse, type ControlFlow } from './control-flow.ts'
 import { LazyFlags } from './lazy-flags.ts'
@@ -85,7 +86,7 @@ export interface RegionTools {
 }
 
 /** Locals declaration and code of the function. */
-export function compileRegion(region: Region, tools: RegionTools): Uint8Array {
+export function compileRegion(region: Region, tools: RegionTools): FunctionBody {
   return new RegionCompiler(region, tools).compile()
 }
 
@@ -100,6 +101,8 @@ class RegionCompiler implements LoweringTarget {
   readonly #decoded = new Decoded()
   /** A builder for each nesting of branches. */
   readonly #builders: Builder[]
+  /** Offsets of branches that are hardly ever taken. */
+  readonly #hints: number[] = []
   #nesting = 0
   #cached = true
   /** Regions of WebAssembly blocks open outside of the code that is being lowered. */
@@ -158,7 +161,11 @@ class RegionCompiler implements LoweringTarget {
     this.#setExit(this.#instruction!.start, -this.#uncharged)
     this.#brOut(Edge.fault, depth)
   }
+  unlikely(): void {
+    this.#hints.push(this.w.length)
+  }
   faultIf(depth: number): void {
+    this.unlikely()
     this.w.u8(Wasm.if).u8(WasmType.empty)
     this.fault(depth + 1)
     this.w.u8(Wasm.end)
@@ -206,12 +213,13 @@ class RegionCompiler implements LoweringTarget {
     this.#pageOffset(this.#instruction!.start)
   }
 
-  compile(): Uint8Array {
+  compile(): FunctionBody {
     const { w } = this
     // Twice: the first time tells which registers are used. Translation is cheap beside what V8 does with the result.
     this.#emitBody()
     const used = this.#usedRegisters | this.#writtenRegisters
     w.length = 0
+    this.#hints.length = 0
     this.#prologue(used)
     this.#emitBody()
     this.#epilogue()
@@ -219,7 +227,8 @@ class RegionCompiler implements LoweringTarget {
     const out = new ByteWriter(w.length + 2 * types.length + 16)
     out.u32(types.length)
     for (const type of types) out.u32(1).u8(wasmTypes[type]!)
-    return out.bytes(w.view()).view().slice()
+    const header = out.length
+    return { bytes: out.bytes(w.view()).view().slice(), unlikely: this.#hints.map((offset) => offset + header) }
   }
 
   #prologue(used: number): void {
@@ -371,7 +380,9 @@ class RegionCompiler implements LoweringTarget {
     this.#nesting--
     if (this.#stores && !last) {
       // The store hit decoded code, perhaps this very region: leave behind this instruction.
-      w.u8(Wasm.localGet).u32(DROPPED).u8(Wasm.if).u8(WasmType.empty)
+      w.u8(Wasm.localGet).u32(DROPPED)
+      this.unlikely()
+      w.u8(Wasm.if).u8(WasmType.empty)
       this.#setExit(instruction.start + instruction.length, -(this.#uncharged + 1))
       this.#brOut(Edge.exit, 1)
       w.u8(Wasm.end)
@@ -383,7 +394,9 @@ class RegionCompiler implements LoweringTarget {
     const { w } = this
     if (this.#stores && to >= 0) {
       // The block's last instruction hit decoded code.
-      w.u8(Wasm.localGet).u32(DROPPED).u8(Wasm.if).u8(WasmType.empty)
+      w.u8(Wasm.localGet).u32(DROPPED)
+      this.unlikely()
+      w.u8(Wasm.if).u8(WasmType.empty)
       this.#setExit(offset, 0)
       this.#brOut(Edge.exit, depth + 1)
       w.u8(Wasm.end)
