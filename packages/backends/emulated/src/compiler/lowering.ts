@@ -103,6 +103,8 @@ export interface StateCache {
     y: () => void,
     result: () => void,
   ): boolean
+  /** CF and OF are set to an i32 that has them at their EFLAGS positions; answers whether it was taken note of. */
+  flagsOverride(image: () => void): boolean
   /** Emits a flag (Flag bit) or a condition code as i32, where that is easier than by the words; answers whether it did. */
   flag(flag: number): boolean
   condition(code: number): boolean
@@ -869,6 +871,7 @@ class Lowering {
     const { aux, a } = this.#code
     const w = this.#w
     const mask = aux[i]!
+    if (mask === (Flag.cf | Flag.of) && this.#t.cache?.flagsOverride(() => this.#value(a[i]!))) return
     if (mask === Flag.cf || mask === (Flag.cf | Flag.of)) {
       // carry = CF << 63 | (CF ^ OF) << 62
       const image = this.#t.pool.take(Type.i64)

@@ -22,7 +22,10 @@ import {
 import type { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 
-/** What the kind local holds: 0 for words, else an operation and its operand size (0 to 3: 8 to 64 bits) << 3. */
+/**
+ * What the kind local holds: 0 for words, else an operation and its operand size (0 to 3: 8 to 64 bits) << 3, and
+ * `OVERRIDDEN` if CF and OF were set apart since: the carry word then holds them at their EFLAGS positions.
+ */
 export const FlagsKind = {
   words: 0,
   add: 1,
@@ -33,6 +36,7 @@ export const FlagsKind = {
   adc: 6,
   sbb: 7,
 } as const
+const OVERRIDDEN = 0x20
 
 /** WebAssembly locals of the flags. The words come in the order result, carry, aux. */
 export interface FlagLocals {
@@ -45,7 +49,10 @@ export interface FlagLocals {
   readonly result: number
 }
 
-type Known = { readonly operation: number; readonly bits: number } | undefined
+type Known = { readonly operation: number; readonly bits: number; readonly overridden?: boolean } | undefined
+
+/** 0 to 3 for 8 to 64 bits. */
+const sizeIndex = (bits: number): number => 28 - Math.clz32(bits)
 
 const wordOffsets = [State.flagsResult, State.flagsCarry, State.flagsAux] as const
 const [RESULT, CARRY, AUX] = [0, 1, 2] as const
@@ -58,7 +65,7 @@ export const materializeFlags: Procedure = procedure(
   { parameters: [Type.i32, Type.i64, Type.i64, Type.i64, Type.i64] },
   (b, kind, x, y, result, carry) => {
     const operation = b.i32.and(kind!, b.const32(7))
-    const size = b.i32.shrU(kind!, b.const32(3))
+    const size = b.i32.and(b.i32.shrU(kind!, b.const32(3)), b.const32(3))
     b.stateStore(Access.u64, State.flagsCarry, carry!)
     const each = (wanted: number, emit: (b: Builder, bits: number) => void): void =>
       b.if(b.i32.eq(operation, b.const32(wanted)), () => {
@@ -73,6 +80,7 @@ export const materializeFlags: Procedure = procedure(
     each(FlagsKind.logic, (_, bits) => b.flagsLogic(bits, result!))
     each(FlagsKind.increment, (_, bits) => b.flagsAdd(bits, x!, one(), result!, { keepCarry: true }))
     each(FlagsKind.decrement, (_, bits) => b.flagsSub(bits, x!, one(), result!, { keepCarry: true }))
+    b.if(b.i32.and(kind!, b.const32(OVERRIDDEN)), () => b.flagsSet(Flag.cf | Flag.of, b.i32.wrapI64(carry!)))
   },
 )
 
@@ -122,7 +130,7 @@ export class LazyFlags {
     const { known } = this
     if (known?.operation === FlagsKind.words) return
     if (known) {
-      this.#computeWords(known.operation, known.bits)
+      this.#computeWords(known)
       this.#setKind(FlagsKind.words)
       this.#forget(this.#local.x, this.#local.y, this.#local.result)
       this.known = { operation: FlagsKind.words, bits: 64 }
@@ -181,8 +189,19 @@ export class LazyFlags {
     }
     result()
     this.#w.u8(Wasm.localSet).u32(resultLocal)
-    this.#setKind(kind | ((31 - Math.clz32(bits) - 3) << 3))
+    this.#setKind(kind | (sizeIndex(bits) << 3))
     this.known = { operation: kind, bits }
+    return true
+  }
+
+  /** CF and OF are set apart, to an i32 that has them at their EFLAGS positions. Answers whether it was recorded. */
+  override(image: () => void): boolean {
+    const { known } = this
+    if (!this.lazy || !known || known.operation === FlagsKind.words) return false
+    image()
+    this.#w.u8(Wasm.i64ExtendI32U).u8(Wasm.localSet).u32(this.#local.words + CARRY)
+    this.#setKind(known.operation | (sizeIndex(known.bits) << 3) | OVERRIDDEN)
+    this.known = { ...known, overridden: true }
     return true
   }
 
@@ -198,7 +217,7 @@ export class LazyFlags {
   condition(code: number): boolean {
     const { known } = this
     if (!known || known.operation === FlagsKind.words) return false
-    const emit = this.#direct(known.operation, known.bits, code & 14)
+    const emit = this.#direct(known, code & 14)
     if (!emit) return false
     emit()
     if (code & 1) this.#w.u8(Wasm.i32Eqz)
@@ -206,7 +225,7 @@ export class LazyFlags {
   }
 
   /** How an even condition code is computed from the operands, or undefined. */
-  #direct(operation: number, bits: number, code: number): (() => void) | undefined {
+  #direct({ operation, bits, overridden = false }: NonNullable<Known>, code: number): (() => void) | undefined {
     const w = this.#w
     const { x, y, result, words } = this.#local
     const get = (local: number): void => void w.u8(Wasm.localGet).u32(local)
@@ -244,6 +263,21 @@ export class LazyFlags {
       one()
       other()
       w.u8(Wasm.i32Or)
+    }
+    if (overridden) {
+      const bit = (index: number) => (): void => {
+        get(words + CARRY)
+        w.u8(Wasm.i32WrapI64).u8(Wasm.i32Const).s32(index).u8(Wasm.i32ShrU).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And)
+      }
+      if (code === 0) return bit(11)
+      if (code === 2) return bit(0)
+      if (code === 6) return either(bit(0), zero)
+      const less = (): void => {
+        sign()
+        bit(11)()
+        w.u8(Wasm.i32Xor)
+      }
+      return code === 12 ? less : either(less, zero)
     }
     switch (operation) {
       case FlagsKind.sub:
@@ -289,7 +323,7 @@ export class LazyFlags {
         known.operation === FlagsKind.decrement)
     )
       return
-    const direct = known && this.#direct(known.operation, known.bits, 2)
+    const direct = known && this.#direct(known, 2)
     if (!direct) {
       this.toWords()
       return
@@ -305,7 +339,7 @@ export class LazyFlags {
   }
 
   /** The words of a known operation, by the formulas of state-layout.ts, into their locals. */
-  #computeWords(operation: number, bits: number): void {
+  #computeWords({ operation, bits, overridden = false }: NonNullable<Known>): void {
     const w = this.#w
     const { x, y, result, words } = this.#local
     const counts = operation === FlagsKind.increment || operation === FlagsKind.decrement
@@ -317,8 +351,19 @@ export class LazyFlags {
     get(result)
     if (bits < 64) w.u8(bits === 8 ? Wasm.i64Extend8S : bits === 16 ? Wasm.i64Extend16S : Wasm.i64Extend32S)
     w.u8(Wasm.localSet).u32(words + RESULT)
+    const override = (): void => {
+      // CF << 63 | (CF ^ OF) << 62
+      get(words + CARRY)
+      w.u8(Wasm.i64Const).s64(63, 0).u8(Wasm.i64Shl)
+      get(words + CARRY)
+      get(words + CARRY)
+      w.u8(Wasm.i64Const).s64(11, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Xor).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64And)
+      w.u8(Wasm.i64Const).s64(62, 0).u8(Wasm.i64Shl).u8(Wasm.i64Or).u8(Wasm.localSet).u32(words + CARRY)
+    }
     if (operation === FlagsKind.logic) {
-      this.#forget(words + CARRY, words + AUX)
+      if (overridden) override()
+      else this.#forget(words + CARRY)
+      this.#forget(words + AUX)
       return
     }
     const getX = (): void => {
@@ -340,8 +385,9 @@ export class LazyFlags {
           .s64(64 - bits, 0)
           .u8(Wasm.i64Shl)
     }
-    carries()
-    if (counts) {
+    if (overridden) override()
+    else carries()
+    if (counts && !overridden) {
       // CF stays; bit 62 becomes CF ^ OF. The aux word is free for the new carries meanwhile.
       w.u8(Wasm.localSet).u32(words + AUX)
       get(words + AUX)
@@ -363,7 +409,7 @@ export class LazyFlags {
       get(words + CARRY)
       w.u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Or).u8(Wasm.i64Xor)
     }
-    w.u8(Wasm.localSet).u32(words + CARRY)
+    if (!overridden) w.u8(Wasm.localSet).u32(words + CARRY)
     get(x)
     getY()
     w.u8(Wasm.i64Xor)

@@ -613,6 +613,7 @@ class RegionCompiler implements LoweringTarget {
         return true
       },
       flagsOperation: (operation, aux, x, y, result) => this.#flags.record(operation, aux, x, y, result),
+      flagsOverride: (image) => this.#flags.override(image),
       flag: (flag) => this.#flags.flag(flag),
       condition: (code) => this.#flags.condition(code),
       beforeFlags: () => this.#flags.put(),
