@@ -23,13 +23,13 @@
  * record pointer.
  */
 import { type Code, Fault, State, system, Type, Vector } from '@trapframe/x86'
+import { lower } from '../compiler/lowering.ts'
 import {
   type EngineFunction,
   LocalPool,
   type LoweringTarget,
-  lower,
   wasmTypes,
-} from '../compiler/lowering.ts'
+} from '../compiler/lowering-target.ts'
 import {
   EngineState,
   Handler,

@@ -10,7 +10,7 @@
  */
 import { type Builder, type Decoder, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
 import type { CodeCache } from '../code-cache.ts'
-import { type EngineFunction, wasmTypes } from '../compiler/lowering.ts'
+import { type EngineFunction, wasmTypes } from '../compiler/lowering-target.ts'
 import { engineFunctions, procedureExport } from '../engine/function-names.ts'
 import { REGION_RECORD_OFFSET, RecordField } from '../engine/layout.ts'
 import { type FunctionBody, ModuleWriter } from '../wasm/module-writer.ts'

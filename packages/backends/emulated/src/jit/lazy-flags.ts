@@ -199,7 +199,10 @@ export class LazyFlags {
     const { known } = this
     if (!this.lazy || !known || known.operation === FlagsKind.words) return false
     image()
-    this.#w.u8(Wasm.i64ExtendI32U).u8(Wasm.localSet).u32(this.#local.words + CARRY)
+    this.#w
+      .u8(Wasm.i64ExtendI32U)
+      .u8(Wasm.localSet)
+      .u32(this.#local.words + CARRY)
     this.#setKind(known.operation | (sizeIndex(known.bits) << 3) | OVERRIDDEN)
     this.known = { ...known, overridden: true }
     return true
@@ -225,7 +228,10 @@ export class LazyFlags {
   }
 
   /** How an even condition code is computed from the operands, or undefined. */
-  #direct({ operation, bits, overridden = false }: NonNullable<Known>, code: number): (() => void) | undefined {
+  #direct(
+    { operation, bits, overridden = false }: NonNullable<Known>,
+    code: number,
+  ): (() => void) | undefined {
     const w = this.#w
     const { x, y, result, words } = this.#local
     const get = (local: number): void => void w.u8(Wasm.localGet).u32(local)
@@ -267,7 +273,13 @@ export class LazyFlags {
     if (overridden) {
       const bit = (index: number) => (): void => {
         get(words + CARRY)
-        w.u8(Wasm.i32WrapI64).u8(Wasm.i32Const).s32(index).u8(Wasm.i32ShrU).u8(Wasm.i32Const).s32(1).u8(Wasm.i32And)
+        w.u8(Wasm.i32WrapI64)
+          .u8(Wasm.i32Const)
+          .s32(index)
+          .u8(Wasm.i32ShrU)
+          .u8(Wasm.i32Const)
+          .s32(1)
+          .u8(Wasm.i32And)
       }
       if (code === 0) return bit(11)
       if (code === 2) return bit(0)
@@ -357,8 +369,19 @@ export class LazyFlags {
       w.u8(Wasm.i64Const).s64(63, 0).u8(Wasm.i64Shl)
       get(words + CARRY)
       get(words + CARRY)
-      w.u8(Wasm.i64Const).s64(11, 0).u8(Wasm.i64ShrU).u8(Wasm.i64Xor).u8(Wasm.i64Const).s64(1, 0).u8(Wasm.i64And)
-      w.u8(Wasm.i64Const).s64(62, 0).u8(Wasm.i64Shl).u8(Wasm.i64Or).u8(Wasm.localSet).u32(words + CARRY)
+      w.u8(Wasm.i64Const)
+        .s64(11, 0)
+        .u8(Wasm.i64ShrU)
+        .u8(Wasm.i64Xor)
+        .u8(Wasm.i64Const)
+        .s64(1, 0)
+        .u8(Wasm.i64And)
+      w.u8(Wasm.i64Const)
+        .s64(62, 0)
+        .u8(Wasm.i64Shl)
+        .u8(Wasm.i64Or)
+        .u8(Wasm.localSet)
+        .u32(words + CARRY)
     }
     if (operation === FlagsKind.logic) {
       if (overridden) override()

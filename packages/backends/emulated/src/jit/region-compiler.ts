@@ -23,14 +23,14 @@ import {
   State,
   Type,
 } from '@trapframe/x86'
+import { lower } from '../compiler/lowering.ts'
 import {
   type EngineFunction,
   LocalPool,
   type LoweringTarget,
-  lower,
   type StateCache,
   wasmTypes,
-} from '../compiler/lowering.ts'
+} from '../compiler/lowering-target.ts'
 import { EngineState, REGION_RECORD_OFFSET } from '../engine/layout.ts'
 import type { FunctionIndices } from '../interpreter/function-target.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
@@ -228,7 +228,10 @@ class RegionCompiler implements LoweringTarget {
     out.u32(types.length)
     for (const type of types) out.u32(1).u8(wasmTypes[type]!)
     const header = out.length
-    return { bytes: out.bytes(w.view()).view().slice(), unlikely: this.#hints.map((offset) => offset + header) }
+    return {
+      bytes: out.bytes(w.view()).view().slice(),
+      unlikely: this.#hints.map((offset) => offset + header),
+    }
   }
 
   #prologue(used: number): void {
