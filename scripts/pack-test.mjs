@@ -1,13 +1,15 @@
 // Packs every published package, lints the tarballs, installs them together into an empty project and uses every
-// export there: imported by plain node, and its types by tsc. Needs the build; fetches nothing.
+// export there: imported by plain node, and its types by tsc. Runs the README's example there as plain JavaScript, if
+// .cache has the guest. Needs the build; fetches nothing.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
+import ts from 'typescript'
 import { workspaces } from './workspaces.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
@@ -24,6 +26,7 @@ try {
   const specifiers = packages.flatMap(({ manifest }) => exportsOf(manifest))
   importAll(specifiers)
   checkTypes(specifiers)
+  runExample()
   console.log(`pack: ${packages.length} packages, ${specifiers.length} exports, ${failures} failures`)
 } finally {
   rmSync(temporary, { recursive: true, force: true })
@@ -45,6 +48,9 @@ function pack(folder, manifest) {
     .map((file) => file.path)
     .filter((path) => !/^(dist|src)\/|^(package\.json|README|LICENSE|CHANGELOG)/.test(path))
   if (stray.length > 0) fail(`${manifest.name}: stray files in the tarball: ${stray.join(', ')}`)
+  for (const wanted of ['LICENSE', 'README.md'])
+    if (!files.some((file) => file.path === wanted)) fail(`${manifest.name}: no ${wanted} in the tarball`)
+  if (read(folder, 'LICENSE') !== read(root, 'LICENSE')) fail(`${manifest.name}: LICENSE is not the root's`)
   console.log(`pack: ${manifest.name}: ${files.length} files, ${(size / 1024).toFixed(0)} KiB`)
   return join(temporary, filename)
 }
@@ -125,6 +131,30 @@ function checkTypes(specifiers) {
   const tsc = join(root, 'node_modules', '.bin', 'tsc')
   const run = spawnSync(tsc, ['-p', project], { encoding: 'utf8' })
   if (run.status !== 0) fail(`types:\n${run.stdout}${run.stderr}`)
+}
+
+/** The README's example, without its types, by plain node. */
+function runExample() {
+  const guest = join(root, '.cache', 'guest')
+  if (!existsSync(join(guest, 'vmlinuz'))) {
+    console.log('pack: skipped: the example, because .cache/guest is empty; `npm run boot` fills it')
+    return
+  }
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
+  const { outputText } = ts.transpileModule(read(root, 'docs/examples/boot.ts'), { compilerOptions })
+  writeFileSync(join(project, 'boot.js'), outputText)
+  const run = spawnSync(process.execPath, ['boot.js', guest], {
+    cwd: project,
+    encoding: 'utf8',
+    timeout: 300_000,
+  })
+  const booted = run.status === 0 && /^Linux trapframe .* x86_64/m.test(run.stdout)
+  if (booted) console.log(`pack: the example boots on Node ${process.versions.node}`)
+  else fail(`example: status ${run.status}\n${run.stdout}${run.stderr}`)
+}
+
+function read(folder, name) {
+  return existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8') : ''
 }
 
 function fail(message) {

@@ -29,6 +29,8 @@ export default defineConfig({
             { text: 'Code cache', link: '/design/code-cache' },
             { text: 'Exits', link: '/design/exits' },
             { text: 'Time', link: '/design/time' },
+            { text: 'Proof', link: '/design/proof' },
+            { text: 'Table of instructions', link: '/design/instructions-table' },
           ],
         },
       ],

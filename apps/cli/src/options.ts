@@ -58,7 +58,7 @@ const HELP_OPTIONS: readonly (readonly [option: string, meaning: string])[] = [
   ],
   ['--initrd FILE', 'initial RAM disk'],
   ['--append STRING', 'more for the kernel’s command line, behind "console=ttyS0,115200 panic=-1"'],
-  ['--memory SIZE', `guest RAM, in MiB or with a suffix K, M or G (default ${DEFAULT_MEMORY})`],
+  ['--memory SIZE', `guest RAM, in MiB or with a suffix K, M, G or T (default ${DEFAULT_MEMORY})`],
   ['--cpus N', 'number of vCPUs (only 1 so far)'],
   ['--cpu PROFILE', 'what the processor can do'],
   ['--backend NAME', `what executes the guest: ${BACKENDS.join(', ')}`],
@@ -156,7 +156,10 @@ function parse(args: readonly string[]) {
     return parsed
   } catch (error) {
     if (error instanceof CommandError) throw error
-    // Node's text goes on with hints on how to pass an argument that begins with a dash.
+    const ambiguous = /'(--\S+)' argument is ambiguous/.exec((error as Error).message)
+    if (ambiguous)
+      throw usage(`${ambiguous[1]}: a value that begins with a dash is written ${ambiguous[1]}=VALUE`, error)
+    // Node's text goes on with hints.
     throw usage((error as Error).message.split(/\. |\n/)[0]!.replace(/\.$/, ''), error)
   }
 }
@@ -172,10 +175,10 @@ function integer(option: string, text: string, least: number, most: number): num
   return value
 }
 
-/** Bytes of a size such as `512`, `512M`, `1.5G`; a number alone counts MiB. */
+/** Bytes of a size such as `512`, `512M`, `1.5G`, `1T`; a number alone counts MiB. */
 export function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?$/i.exec(text)
-  const unit = { '': MIB, K: 1024, M: MIB, G: 1024 * MIB }[match?.[2]?.toUpperCase() ?? 'x']
+  const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text)
+  const unit = { '': MIB, K: 1024, M: MIB, G: 1024 * MIB, T: MIB * MIB }[match?.[2]?.toUpperCase() ?? 'x']
   const bytes = Number(match?.[1]) * (unit ?? Number.NaN)
   if (!Number.isSafeInteger(bytes))
     throw usage(`--memory ${JSON.stringify(text)} is no size such as 512M or 1G`)

@@ -5,6 +5,7 @@ import {
   createMachine,
   formatReport,
   type GuestEnd,
+  type GuestReport,
   javascriptHost,
   linux,
   type Machine,
@@ -148,6 +149,7 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
         say('the guest can still be looked at with gdb')
         await gdb.detached
       }
+      if ('report' in end) await describeFault(end.report)
       status = describeEnd(end)
       if (command && status === ExitStatus.ok) status = ExitStatus.host
     }
@@ -164,9 +166,16 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
     await Promise.all([output.finish(), errors.finish()])
   }
 
+  async function describeFault(report: GuestReport): Promise<void> {
+    say(formatReport(report))
+    if (report.code.length === 0) return
+    // Only here, since a run that ends well does not need it.
+    const { disassemble } = await import('@trapframe/x86')
+    say(`at rip: ${disassemble(report.code, { address: report.state.rip }).text}`)
+  }
+
   /** Says on standard error what the user should know of the end; answers the status. */
   function describeEnd(end: GuestEnd): number {
-    if ('report' in end) say(formatReport(end.report))
     if (end.kind === 'failed') say(`the host could not go on: ${String(end.error)}`)
     const status = timedOut
       ? ExitStatus.timeout

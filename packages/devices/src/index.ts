@@ -62,5 +62,6 @@ export {
   type UartOptions,
   type UartState,
 } from './serial/uart-16550.ts'
+export { StateReader } from './state-reader.ts'
 export { createPit, type Pit, type PitOptions } from './timers/pit.ts'
 export { createRtc, type Rtc, type RtcOptions, type RtcState } from './timers/rtc.ts'

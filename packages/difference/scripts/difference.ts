@@ -49,7 +49,7 @@ const begun = performance.now()
 forms.forEach((form, index) => {
   if (!pattern.test(form.text)) return
   const skipped = !isTestable(form)
-    ? 'system: not in user mode'
+    ? 'system: evaluator and interpreter, by the tests'
     : features && !features.has(form.options.feature ?? 'base')
       ? `the host has no ${form.options.feature}`
       : undefined

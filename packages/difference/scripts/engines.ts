@@ -1,24 +1,34 @@
 // The engines of this repository, for tests and the command line.
-import { emulated } from '@trapframe/backend-emulated'
+import { emulated, type JitMode } from '@trapframe/backend-emulated'
 import { createGuestMemory } from '@trapframe/memory'
 import { ENGINE_RAM_BYTES, type Engine, evaluatorEngine, nativeEngine, vcpuEngine } from '../src/index.ts'
 import { harnessProcess } from './harness-process.ts'
 
-/** @param jit - every block compiled before it is executed, instead of interpreted */
-export async function emulatedEngine(jit: boolean): Promise<Engine> {
+async function emulatedEngine(name: string, jit: JitMode): Promise<Engine & { readonly regions: number }> {
   const memory = createGuestMemory({ ramBytes: ENGINE_RAM_BYTES })
-  const vm = await emulated({ jit: jit ? 'eager' : false }).createVm({
+  const vm = await emulated({ jit }).createVm({
     memory,
     cpuid: [],
     time: { kind: 'virtual' },
     tscHz: 1_000_000_000,
   })
-  return vcpuEngine({ name: jit ? 'jit' : 'interpreter', memory, vcpu: vm.createVcpu(0) })
+  const vcpu = vm.createVcpu(0)
+  return {
+    ...vcpuEngine({ name, memory, vcpu }),
+    get regions() {
+      return vcpu.metrics.read()['jit-regions'] ?? 0
+    },
+  }
 }
+
+export const interpreterEngine = (): Promise<Engine> => emulatedEngine('interpreter', false)
+
+/** The JIT: every block is compiled before it is executed. `regions` counts what was. */
+export const jitEngine = (): Promise<Engine & { readonly regions: number }> => emulatedEngine('jit', 'eager')
 
 /** Evaluator and interpreter, and before them the CPU of the host where it can be had. */
 export async function engines(): Promise<{ native: Engine; all: Engine[] }> {
   const native = nativeEngine(harnessProcess())
-  const emulations = [evaluatorEngine(), await emulatedEngine(false), await emulatedEngine(true)]
+  const emulations = [evaluatorEngine(), await interpreterEngine(), await jitEngine()]
   return { native, all: native.unavailable ? emulations : [native, ...emulations] }
 }

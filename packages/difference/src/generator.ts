@@ -23,7 +23,7 @@ import { prepareImplicit, sizeWithoutWidth } from './special-operands.ts'
 import { randomState, type StateUse } from './start-state.ts'
 import { integerValue } from './values.ts'
 
-/** Tries before a form is given up as one that cannot be encoded. */
+/** Tries, beyond two for each case that is wanted, before a form is given up as one that cannot be encoded. */
 const MAX_TRIES = 40
 
 export interface GeneratorOptions {
@@ -48,7 +48,7 @@ export class CaseGenerator {
     const form = this.forms[index]!
     const random = new Random(Math.imul(seed, 0x9e37_79b1) ^ hash(form.text + form.encoding))
     const cases: Case[] = []
-    for (let tries = 0; cases.length < count && tries < count + MAX_TRIES; tries++) {
+    for (let tries = 0; cases.length < count && tries < 2 * count + MAX_TRIES; tries++) {
       const made = this.#tryCase(index, form, random, tries)
       if (made) cases.push(made)
     }

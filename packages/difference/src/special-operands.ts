@@ -398,7 +398,8 @@ function extendedState(form: Form, random: Random, state: MachineImage): Special
         const misfit = random.below(8)
         if (misfit === 0) write(state, header, 1n << 62n, 8)
         else if (misfit === 1)
-          write(state, header + 8n * BigInt(1 + random.below(2)), integerValue(random, 64), 8)
+          // Not bit 63 of XCOMP_BV: some CPUs have the compacted form.
+          write(state, header + 8n * BigInt(1 + random.below(2)), integerValue(random, 63), 8)
         // Whether MXCSR is checked when the SSE component is absent differs between vendors.
         write(state, target + 24n, BigInt(random.u32() & 0xffff), 4)
         return undefined

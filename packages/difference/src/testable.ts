@@ -25,6 +25,8 @@ const machineDependent = new Set(['CPUID', 'XGETBV', 'RDTSC', 'RDTSCP', 'RDPID',
 /** Whether a form can run in user mode with a result that every CPU agrees on. */
 export function isTestable(form: Form): boolean {
   if (machineDependent.has(form.mnemonic) || form.encoding.startsWith('VEX')) return false
+  // The harness runs 64-bit code.
+  if (form.options.mode === 'no64') return false
   if (form.options.user) return true
   const far = form.operands.some((kind) => kind.includes(':'))
   return !far && (transfers.has(form.mnemonic) || /^J[A-Z]+$/.test(form.mnemonic))

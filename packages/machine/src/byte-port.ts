@@ -42,12 +42,12 @@ export function createBytePort(inputArrived: () => void): BytePortEnd {
     send(bytes) {
       if (bytes.length === 0) return
       const first = waitingBytes === 0
-      input.push(bytes.slice())
+      input.push(new Uint8Array(bytes)) // `slice` of a Buffer would share its memory
       waitingBytes += bytes.length
       if (first) inputArrived()
     },
     deliver(bytes) {
-      for (const listener of [...outputListeners]) listener(bytes)
+      for (const listener of outputListeners) listener(bytes)
     },
     offer(take) {
       let first = input[0]
@@ -58,7 +58,7 @@ export function createBytePort(inputArrived: () => void): BytePortEnd {
         if (taken < first.length) input[0] = first.subarray(taken)
         else input.shift()
         first = input[0]
-        if (waitingBytes === 0) for (const listener of [...drainListeners]) listener()
+        if (waitingBytes === 0) for (const listener of drainListeners) listener()
       }
     },
   }

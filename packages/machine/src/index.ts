@@ -6,7 +6,7 @@
  */
 export type { Board, BoardHost, BuiltBoard, Processor } from './board/board.ts'
 export { MemoryMap, memoryMap } from './board/memory-map.ts'
-export { type MicrovmOptions, microvm } from './board/microvm.ts'
+export { type DeviceSlots, type MicrovmOptions, microvm } from './board/microvm.ts'
 export * from './boot/index.ts'
 export {
   type BootPlan,
@@ -35,4 +35,5 @@ export type { MachineDebugger } from './machine-debugger.ts'
 export { MachineError, type MachineErrorCode } from './machine-error.ts'
 export { javascriptHost, type MachineHost } from './machine-host.ts'
 export type { RamRun } from './ram-image.ts'
+export { type ConsoleOwner, type TextConsole, textConsole } from './text-console.ts'
 export type { LastExit } from './vcpu-driver.ts'

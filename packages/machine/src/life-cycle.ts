@@ -55,7 +55,7 @@ export class LifeCycle {
     if (next === undefined)
       throw new MachineError('machine/state', `cannot ${event} a machine that is ${this.#state}`)
     this.#state = next
-    for (const listener of [...this.#listeners]) listener(next)
+    for (const listener of this.#listeners) listener(next)
   }
 
   /** Throws unless the state is one of `states`. */

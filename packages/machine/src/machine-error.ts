@@ -13,6 +13,8 @@ export type MachineErrorCode =
   | 'machine/saved-state'
   /** The other side of a control port is gone, or does not speak the protocol. */
   | 'machine/control'
+  /** The guest ended while something was expected of it. */
+  | 'machine/ended'
 
 /** A machine cannot be made or used in this way. */
 export class MachineError extends TrapframeError {

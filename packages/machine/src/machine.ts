@@ -296,7 +296,7 @@ class BoardMachine implements Machine {
   reset(): void {
     if (this.end !== undefined)
       throw new MachineError('machine/state', `cannot reset a machine that is ${this.state}`)
-    if (this.#looping) {
+    if (this.state === 'running' || this.state === 'pausing') {
       this.#request ??= { kind: 'host-reset' }
       this.#wake?.()
     } else this.#reboot()
@@ -463,7 +463,7 @@ class BoardMachine implements Machine {
     clearRam(this.memory)
     this.#placeBootFiles()
     this.#resets++
-    for (const listener of [...this.#resetListeners]) listener(this.#resets)
+    for (const listener of this.#resetListeners) listener(this.#resets)
   }
 
   #placeBootFiles(): void {

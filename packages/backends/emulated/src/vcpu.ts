@@ -41,6 +41,12 @@ interface EngineExports {
 }
 
 const TWO_32 = 0x1_0000_0000
+/** How long a reading of the clock is extrapolated by the instructions retired since. */
+const CLOCK_WINDOW_NS = 100_000
+/** Time of an instruction: assumed before the first measurement, and bounds of what is believed. */
+const FIRST_NS_PER_INSTRUCTION = 4
+const MIN_NS_PER_INSTRUCTION = 0.1
+const MAX_NS_PER_INSTRUCTION = 1000
 /** How often the JIT looks where the vCPU is: about every 100 microseconds in the interpreter. */
 const SAMPLE_INSTRUCTIONS = 50_000
 
@@ -79,20 +85,33 @@ export class EmulatedVcpu implements Vcpu {
     this.#u32 = new Uint32Array(buffer)
     this.#f64 = new Float64Array(buffer)
     this.#virtual = time.kind === 'virtual'
+    this.#f64[(this.#base + EngineState.clockNsPerInstruction) >> 3] = FIRST_NS_PER_INSTRUCTION
     this.#clock = time.kind === 'real' ? time.clock : undefined
     const ripPage = (): bigint => this.#view.getBigUint64(this.#base + State.ripPage, true)
+    // All ways from the engine into JavaScript but the exits, and how often each was gone.
+    const calls = { decodeBlock: 0, noticeWrite: 0, nowNs: 0, dropBlock: 0 }
     const instance = new WebAssembly.Instance(module, {
       engine: {
         memory: memory.memory,
         decodeBlock: (host: number, next: number, limit: number) => {
+          calls.decodeBlock++
           const record = code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id)
           if (jit !== 'eager' || limit !== 0 || record === 0) return record
           this.#jit!.compileNow(host >>> 0)
           return code.recordOf(host >>> 0) ?? record
         },
-        noticeWrite: (page: number) => memory.noteWrite(page, page),
-        nowNs: () => this.#clock?.nowNs() ?? 0,
-        dropBlock: (record: number) => code.dropBlock(record),
+        noticeWrite: (page: number) => {
+          calls.noticeWrite++
+          memory.noteWrite(page, page)
+        },
+        nowNs: () => {
+          calls.nowNs++
+          return this.#readClock()
+        },
+        dropBlock: (record: number) => {
+          calls.dropBlock++
+          code.dropBlock(record)
+        },
       },
     })
     this.#engine = instance.exports as unknown as EngineExports
@@ -159,12 +178,17 @@ export class EmulatedVcpu implements Vcpu {
             name,
             Number(view.getBigUint64(this.#base + counterOffset(name), true)),
           ]),
+          ['calls-decode-block', calls.decodeBlock],
+          ['calls-notice-write', calls.noticeWrite],
+          ['calls-clock', calls.nowNs],
+          ['calls-drop-block', calls.dropBlock],
         ]),
     }
   }
 
   run(instructions: number): ExitReason {
     if (this.#answering) this.#answer()
+    this.#setU64(EngineState.clockWindow, 0)
     const end = this.instructionsRetired + instructions
     let reason: ExitReason
     for (;;) {
@@ -306,9 +330,31 @@ export class EmulatedVcpu implements Vcpu {
     this.#setU64(State.budget, 0)
     this.#setU64(State.budgetTop, count)
   }
+  /** Reads the clock for the engine, which extrapolates from there. */
+  #readClock(): number {
+    if (!this.#clock) return 0
+    const nowNs = this.#clock.nowNs()
+    const retired = this.instructionsRetired
+    const f64 = this.#f64
+    const perInstruction = (this.#base + EngineState.clockNsPerInstruction) >> 3
+    // Another reading in the same run: what an instruction takes at present.
+    if (this.#u32At(EngineState.clockWindow) > 0) {
+      const elapsedNs = nowNs - f64[(this.#base + EngineState.clockNs) >> 3]!
+      const measured = elapsedNs / (retired - this.#number(EngineState.clockRetired))
+      const smoothed = (f64[perInstruction]! + Math.min(measured, MAX_NS_PER_INSTRUCTION)) / 2
+      f64[perInstruction] = Math.max(smoothed, MIN_NS_PER_INSTRUCTION)
+    }
+    f64[(this.#base + EngineState.clockNs) >> 3] = nowNs
+    this.#setU64(EngineState.clockRetired, retired)
+    this.#setU64(EngineState.clockWindow, Math.ceil(CLOCK_WINDOW_NS / f64[perInstruction]!))
+    return nowNs
+  }
   /** Ticks of the time source: the time stamp counter without its offset. */
   #ticks(): bigint {
-    return BigInt(Math.trunc(this.nowNs() * this.#f64[(this.#base + EngineState.tscPerNs) >> 3]!))
+    const nowNs = this.#clock
+      ? Math.max(this.#clock.nowNs(), this.#f64[(this.#base + EngineState.toldNs) >> 3]!)
+      : this.nowNs()
+    return BigInt(Math.trunc(nowNs * this.#f64[(this.#base + EngineState.tscPerNs) >> 3]!))
   }
   #word(offset: number): number {
     return this.#i32[(this.#base + offset) >> 2]!

@@ -6,7 +6,7 @@
  * for the last 244 microseconds of each second.
  */
 import { requireVersion, StateError, type StateSection, type WallClock } from '@trapframe/core'
-import { MIN_PERIOD_NS, nsOf, ticksOf } from '../clock-ticks.ts'
+import { nsOf, ticksOf } from '../clock-ticks.ts'
 import type { Device, IoRange } from '../device.ts'
 import type { EventQueue, TimerEvent } from '../event-queue.ts'
 import type { IrqLine } from '../irq-line.ts'
@@ -289,7 +289,8 @@ class Mc146818 implements Rtc {
       if ((wanted & Flag.alarm) !== 0)
         deadlineNs = Math.min(deadlineNs, this.#beginOf(this.#nextAlarm(second)))
     }
-    return deadlineNs === Infinity ? deadlineNs : Math.max(deadlineNs, nowNs + MIN_PERIOD_NS)
+    // Later than now, whatever rounding does; the shortest period is 122 microseconds, which needs no other limit.
+    return Math.max(deadlineNs, nowNs + 1)
   }
 
   #beginOf(second: number): number {

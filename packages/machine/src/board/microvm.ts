@@ -17,6 +17,7 @@
  * | IOAPIC | 0xfec00000 | |
  * | LAPIC | 0xfee00000 | |
  */
+import type { WallClock } from '@trapframe/core'
 import {
   type CpuProfile,
   cpuidFor,
@@ -50,11 +51,14 @@ import {
   type EventQueue,
   type InterruptRouter,
   type IoBus,
+  type IrqLine,
   type Lapic,
+  type MachineControl,
   RESET_CONTROL_PORT,
   RESET_CONTROL_VALUE,
   type Uart,
 } from '@trapframe/devices'
+import type { GuestMemory } from '@trapframe/memory'
 import { type DsdtOptions, dsdt } from '../acpi/dsdt.ts'
 import { acpiTables } from '../acpi/tables.ts'
 import { type BytePortEnd, createBytePort } from '../byte-port.ts'
@@ -63,6 +67,7 @@ import { mpTable } from '../mp-table.ts'
 import type { Board, BoardHost, BuiltBoard, Processor } from './board.ts'
 import { MemoryMap, memoryMap } from './memory-map.ts'
 
+/** What can be chosen of a microvm board. */
 export interface MicrovmOptions {
   /** Guest RAM: a multiple of 1 MiB. Default: 256 MiB. */
   readonly memoryBytes?: number
@@ -76,6 +81,24 @@ export interface MicrovmOptions {
   readonly x2apic?: boolean
   /** TSC-deadline timer. Default: false; the LAPIC timer counts at the same frequency. */
   readonly tscDeadline?: boolean
+  /**
+   * Makes devices beside the board's own, each time the board is built. They are reset, saved and loaded with it. The
+   * guest is not told of them: no table names their ports and windows, which must be free.
+   */
+  readonly devices?: (slots: DeviceSlots) => readonly Device[]
+}
+
+/** What a device can be connected to. */
+export interface DeviceSlots {
+  /** Timers, in guest time. */
+  readonly events: EventQueue
+  readonly memory: GuestMemory
+  /** What a device may ask of the machine. */
+  readonly control: MachineControl
+  /** Date and time as the guest is to see them. */
+  readonly wallClock: WallClock
+  /** ISA interrupt `irq`, 0 to 15, at PIC and IOAPIC; edge-triggered. 5 to 7, 10 and 11 are free. */
+  irq(irq: number): IrqLine
 }
 
 const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20
@@ -92,7 +115,12 @@ const COM_PORTS = [
 ] as const
 const DEBUG_CONSOLE = 'debug-console'
 
-/** The microvm board. @throws CpuProfileError for a profile that does not exist */
+/**
+ * The microvm board.
+ *
+ * @throws CpuProfileError for a profile that does not exist, MachineError `machine/option` for a number of vCPUs; from
+ * `createMachine` DeviceError `device/overlap` where a device of `devices` lies on another's range
+ */
 export function microvm(options: MicrovmOptions = {}): Board {
   const {
     memoryBytes = DEFAULT_MEMORY_BYTES,
@@ -101,6 +129,7 @@ export function microvm(options: MicrovmOptions = {}): Board {
     debugExit = true,
     x2apic = false,
     tscDeadline = false,
+    devices = () => [],
   } = options
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > 255)
     throw new MachineError('machine/option', `${vcpus} vCPUs: a board has 1 to 255`)
@@ -119,7 +148,7 @@ export function microvm(options: MicrovmOptions = {}): Board {
     vcpus,
     tscHz: TSC_HZ,
     cpuid,
-    build: (host) => build(host, { vcpus, debugExit, x2apic, tscDeadline, cpuid }),
+    build: (host) => build(host, { vcpus, debugExit, x2apic, tscDeadline, cpuid, devices }),
   }
 }
 
@@ -129,6 +158,7 @@ interface Parameters {
   readonly x2apic: boolean
   readonly tscDeadline: boolean
   readonly cpuid: Board['cpuid']
+  readonly devices: (slots: DeviceSlots) => readonly Device[]
 }
 
 function build(host: BoardHost, parameters: Parameters): BuiltBoard {
@@ -181,6 +211,13 @@ function build(host: BoardHost, parameters: Parameters): BuiltBoard {
     createResetControl({ control }),
     ...(parameters.debugExit ? [createDebugExit({ control })] : []),
     debugConsole,
+    ...parameters.devices({
+      events,
+      memory,
+      control,
+      wallClock: host.wallClock,
+      irq: (irq) => router.isa(irq),
+    }),
   ]
   for (const device of devices) attachDevice(device, pio, mmio)
 

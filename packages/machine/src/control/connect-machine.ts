@@ -92,10 +92,10 @@ export async function connectMachine(port: ControlPort): Promise<RemoteMachine> 
         break
       case 'state':
         state = message.state
-        for (const listener of [...stateListeners]) listener(state)
+        for (const listener of stateListeners) listener(state)
         break
       case 'reset':
-        for (const listener of [...resetListeners]) listener(message.count)
+        for (const listener of resetListeners) listener(message.count)
         break
       case 'output':
         portOf(message.port).deliver(message.bytes)
@@ -187,12 +187,12 @@ function createRemotePort(send: (bytes: Uint8Array) => void): RemotePort {
       send(bytes)
     },
     deliver(bytes) {
-      for (const listener of [...outputListeners]) listener(bytes)
+      for (const listener of outputListeners) listener(bytes)
     },
     drained() {
       // The machine's queue was empty; what crossed this news on its way is counted as taken too.
       waitingBytes = 0
-      for (const listener of [...drainListeners]) listener()
+      for (const listener of drainListeners) listener()
     },
   }
 }

@@ -22,10 +22,16 @@ const counted: FormOptions = { ends: true, addressSized: true }
 
 const jmp: Body = (b) => b.branch()
 /** #GP(0) unless an address is canonical in the 57 bits of 5-level paging, or in 48. */
-const checkWideTarget = procedure('checkWideTarget', { parameters: [Type.i64], mayFault: true }, (b, target) => {
-  const fiveLevels = anyBit(b, b.stateLoad(Access.u64, State.cr4), Cr4.la57)
-  b.if(b.i32.or(b.i32.eqz(fiveLevels), notCanonical(b, target!, 57)), () => b.raise(Vector.gp, b.const32(0)))
-})
+const checkWideTarget = procedure(
+  'checkWideTarget',
+  { parameters: [Type.i64], mayFault: true },
+  (b, target) => {
+    const fiveLevels = anyBit(b, b.stateLoad(Access.u64, State.cr4), Cr4.la57)
+    b.if(b.i32.or(b.i32.eqz(fiveLevels), notCanonical(b, target!, 57)), () =>
+      b.raise(Vector.gp, b.const32(0)),
+    )
+  },
+)
 function checkTarget(b: Builder, target: Value): Value {
   b.if(notCanonical(b, target), () => {
     b.call(checkWideTarget, target)

@@ -145,9 +145,10 @@ const fxrstor = procedure(
   'fxrstor',
   { parameters: [Type.i64, Type.i32], mayFault: true },
   (b, address, wide) => {
-    const mxcsr = checkedMxcsr(b, b.guestLoad(Access.u32, at(b, address, MXCSR)))
-    // Takes the faults of the last page before anything changes.
+    // Takes the faults of both pages before anything else is looked at.
+    b.guestLoad(Access.u64, address)
     b.guestLoad(Access.u64, at(b, address, 504))
+    const mxcsr = checkedMxcsr(b, b.guestLoad(Access.u32, at(b, address, MXCSR)))
     b.call(restoreX87, address, wide)
     b.stateStore(Access.i32, State.mxcsr, mxcsr)
     b.call(restoreVectors, at(b, address, XMM), b.const32(0))

@@ -36,6 +36,9 @@ export const afterFault: Procedure = procedure('afterFault', { result: i32 }, (b
     b.return(b.const32(0))
   })
   count(b, 'exceptions')
+  b.if(b.i32.eq(b.stateLoad(Access.i32, State.faultVector), b.const32(Vector.pf)), () =>
+    count(b, 'page-faults'),
+  )
   // The instruction did not complete: no single-step trap after it.
   b.stateStore(Access.i32, EngineState.stepTrap, b.const32(0))
   b.stateStore(Access.i32, State.fault, b.const32(Fault.none))
@@ -113,8 +116,13 @@ export const nextBlock: Procedure = procedure('nextBlock', { result: i32 }, (b) 
     // A block of one instruction: under a shadow, single-stepped, or executed again with its answers.
     const stepping = b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.tf)))
     const debugging = stateFlag(State.debugStep)
+    // Nothing becomes pending while the guest runs, so a shadow matters only where something is pending or awaited now.
+    const awaited = b.i32.or(
+      b.i32.or(stateFlag(State.windowWanted), stateFlag(State.nmiPending)),
+      b.i32.geS(b.stateLoad(Access.i32, State.pendingInterrupt), b.const32(0)),
+    )
     const single = b.i32.or(
-      b.i32.or(replays, stateFlag(State.interruptShadow)),
+      b.i32.or(replays, b.i32.and(stateFlag(State.interruptShadow), awaited)),
       b.i32.or(b.i32.ne(stepping, b.const32(0)), debugging),
     )
     b.set(limit, b.const32(0))

@@ -61,6 +61,16 @@ export const EngineState = {
   replaying: 0x1868,
   /** Counters, i64 each. */
   counters: 0x1880,
+  /**
+   * The last reading of the machine's clock in ns (f64), the instructions retired then (i64), for how many more of them
+   * it may be extrapolated (i64; 0: not at all) and how long each takes in ns (f64).
+   */
+  clockNs: 0x1900,
+  clockRetired: 0x1908,
+  clockWindow: 0x1910,
+  clockNsPerInstruction: 0x1918,
+  /** The latest time that the guest was told, f64: it never gets an earlier one. */
+  toldNs: 0x1920,
 } as const
 
 /** Names of the engine's counters in the order of their place. */
@@ -73,6 +83,7 @@ export const counterNames = [
   'tlb-flushes',
   'device-accesses',
   'system-calls',
+  'page-faults',
 ] as const
 export type CounterName = (typeof counterNames)[number]
 export function counterOffset(name: CounterName): number {

@@ -14,6 +14,7 @@ import { timeSupplies } from '../engine/time.ts'
 import {
   atomicCompareExchange,
   chooseTables,
+  count,
   dropWriteTags,
   flushJumps,
   translationSupplies,
@@ -45,6 +46,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   const variants = handlerVariants(forms)
   const codes = variants.map((variant) => {
     const b = new Builder(table, new Code())
+    if (/^SYS(CALL|ENTER)$/.test(variant.form.mnemonic)) count(b, 'system-calls')
     try {
       variant.form.body(b, new Operands(b, variant.form, new RecordBinding(b, variant)))
     } catch (cause) {
