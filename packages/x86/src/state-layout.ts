@@ -131,13 +131,19 @@ export const State = {
   /** CPUID table: count, then entries of 32 bytes { leaf, subleaf, eax, ebx, ecx, edx, flags (1: subleaf counts), 0 }. */
   cpuidCount: 0x780,
   cpuid: 0x7a0,
+  /** Results of procedures that have several; they mean nothing between instructions. See system/stack-switch.ts. */
+  switchPointer: 0x17c0,
+  switchDescriptor: 0x17c8,
+  switchSelector: 0x17d0,
+  /** 1: the task that was just switched to has its debug trap flag set. */
+  taskTrap: 0x17d4,
   /** Private to the engine (TLB pointers, jump-cache key, counters). */
   engine: 0x1800,
   sizeBytes: 0x2000,
 } as const
 
 /** Most CPUID entries that fit. */
-export const MAX_CPUID_ENTRIES: number = (State.engine - State.cpuid) / 32
+export const MAX_CPUID_ENTRIES: number = (State.switchPointer - State.cpuid) >> 5
 /** Most answered accesses that one instruction can need (a line of 64 bytes in bytes is the worst: XSAVE goes by 8). */
 export const MAX_REPLAY: number = (State.cpuidCount - State.replay) / 8
 

@@ -7,7 +7,7 @@ import { encodeForm, type MemoryOperand, operandShapes } from '../src/isa/encode
 import { encodingOf, FormError } from '../src/isa/encoding.ts'
 import { form } from '../src/isa/form.ts'
 import { forms } from '../src/isa/forms.ts'
-import { instancesOf } from './instances.ts'
+import { instancesOf, modeOf } from './instances.ts'
 
 const hex = (bytes: Uint8Array): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')
@@ -21,10 +21,13 @@ const find = (text: string, encoding?: string) => {
 const icedNames: Readonly<Record<string, readonly string[]>> = {
   NOP: ['RESERVEDNOP', 'PREFETCHIT0', 'PREFETCHIT1', 'CLDEMOTE'],
   FWAIT: ['WAIT'],
+  PCMPESTRM: ['PCMPESTRM64'],
+  PCMPESTRI: ['PCMPESTRI64'],
   PREFETCH: ['PREFETCHW'],
   RETFW: ['RETF'],
   RETFQ: ['RETF'],
-  JRCXZ: ['JECXZ'],
+  JRCXZ: ['JECXZ', 'JCXZ'],
+  RETF: ['RETFW'],
 }
 
 describe('all rows', () => {
@@ -46,7 +49,7 @@ describe('all rows', () => {
       const shapes = operandShapes(row)
       for (const { bytes, operands } of instancesOf(row)) {
         const where = `${row.text} (${row.encoding}) ${hex(bytes)}`
-        const length = decoder.decode(bytes, 0, bytes.length, 64, out)
+        const length = decoder.decode(bytes, 0, bytes.length, modeOf(row), out)
         if (length !== bytes.length || out.form !== number) {
           wrong.push(`${where}: ${length > 0 ? forms[out.form]!.text : length}`)
           continue
@@ -68,7 +71,7 @@ describe('all rows', () => {
               out.ripRelative !== Number(memory.ripRelative ?? false) ||
               displacement !== expected ||
               out.segmentOverride !== (memory.segment ?? -1) ||
-              out.addressBits !== (memory.addressBits ?? 64)
+              out.addressBits !== (memory.addressBits ?? modeOf(row))
             )
               wrong.push(`${where}: address ${JSON.stringify(out)}`)
           } else if (role === 'relative') {
@@ -93,7 +96,7 @@ describe('all rows', () => {
     const wrong = new Set<string>()
     for (const row of forms) {
       for (const { bytes } of instancesOf(row)) {
-        const decoder = new IcedDecoder(64, bytes, DecoderOptions.None)
+        const decoder = new IcedDecoder(modeOf(row), bytes, DecoderOptions.None)
         const iced = decoder.decode()
         const name = Mnemonic[iced.mnemonic]!.toUpperCase()
         const known = name === row.mnemonic || icedNames[row.mnemonic]?.includes(name)

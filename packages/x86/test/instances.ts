@@ -19,6 +19,21 @@ const memories = [
   { base: 12, displacement: 127, segment: 5 },
 ] as const
 
+/** For forms that 64-bit mode does not have. */
+const memories32 = [
+  { base: 0 },
+  { base: 4, displacement: 8 },
+  { base: 5, index: 6, scale: 3, displacement: -300 },
+  { index: 1, scale: 2, displacement: 0x1234 },
+  { base: 3, index: 6, displacement: -0x40, addressBits: 16 },
+  { base: 5, index: 1, segment: 4 },
+  { displacement: 0x7fff_0000 },
+  { base: 5, displacement: 5, segment: 0, addressBits: 16 },
+] as const
+
+/** Kind of code that the instances of a form are for. */
+export const modeOf = (form: Form): 64 | 32 => (form.options.mode === 'no64' ? 32 : 64)
+
 /** Registers and memory in turn, low and high numbers, immediates positive and negative. */
 export function instancesOf(form: Form): Instance[] {
   const instances: Instance[] = []
@@ -34,9 +49,12 @@ export function instancesOf(form: Form): Instance[] {
         return signed && variant & 2 ? BigInt(-1 - variant) : BigInt(variant * 7 + 1)
       }
       if (shape.role === 'moffs') return { displacement: 0x1122_3344_5566_7788n + BigInt(variant) }
-      if (shape.memory && (variant & 1 || !shape.register)) return memories[variant >> 1]!
-      const number = (variant * 3 + index * 5) % shape.registerCount
-      if (shape.register === 'control') return [0, 2, 3, 4, 8][variant % 5]!
+      const long = modeOf(form) === 64
+      if (shape.memory && (variant & 1 || !shape.register))
+        return (long ? memories : memories32)[variant >> 1]!
+      const number =
+        (variant * 3 + index * 5) % Math.min(shape.registerCount, long ? 16 : shape.bits === 8 ? 4 : 8)
+      if (shape.register === 'control') return [0, 2, 3, 4, 8][variant % (long ? 5 : 4)]!
       if (shape.register === 'segment') return index === 0 && number === 1 ? 3 : number
       return number
     })

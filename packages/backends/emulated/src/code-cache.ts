@@ -12,23 +12,29 @@
 import type { GuestMemory } from '@trapframe/memory'
 import { PAGE_FLAGS_OFFSET, PageFlag, RAM_OFFSET } from '@trapframe/memory'
 import { Decoded, DecodeFailure, type Decoder, type Form, HIGH_BYTE, State } from '@trapframe/x86'
-import { blockTableSlot } from './engine/code-lookup.ts'
+import { blockTableSlot, legacyTableSlot } from './engine/code-lookup.ts'
 import {
   ARENA_END,
   ARENA_OFFSET,
+  BLOCK_ROOM,
   BLOCK_TABLE_ENTRIES,
   BLOCK_TABLE_OFFSET,
   Handler,
+  LEGACY_TABLE_ENTRIES,
+  LEGACY_TABLE_OFFSET,
+  LIMITED_END,
   MAX_BLOCK_INSTRUCTIONS,
-  MAX_VCPUS,
   RECORD_BYTES,
   RecordField,
 } from './engine/layout.ts'
 import { segmentSlot } from './interpreter/record-binding.ts'
 import { VARIANTS_PER_FORM, Variant } from './interpreter/variants.ts'
 
+type CodeBits = 64 | 32 | 16
+
 interface Block {
   /** Host address of the first instruction. */
+  readonly mode: CodeBits
   readonly host: number
   /** Bytes of code. */
   readonly lengthBytes: number
@@ -59,11 +65,10 @@ const RegisterKind = { none: 0, general: 1, vector: 2, mmx: 3, number: 4 } as co
 const MAX_INSTRUCTION_BYTES = 15
 const PAGE_BYTES = 4096
 const CROSSING_BYTES = 32
-/** Room for the longest block with its guard and chain. */
-const BLOCK_ROOM = (MAX_BLOCK_INSTRUCTIONS + 3) * RECORD_BYTES
-/** Blocks that were cut to length: one place for each vCPU, in front of the arena's halves. */
 const LIMITED_OFFSET = ARENA_OFFSET
-const FIRST_HALF = ARENA_OFFSET + MAX_VCPUS * BLOCK_ROOM
+const FIRST_HALF = LIMITED_END
+/** Key of a block: the host address of its first byte, with the mode above. */
+const blockKey = (host: number, mode: CodeBits): number => host + (mode === 64 ? 0 : mode) * 0x1_0000_0000
 const HALF_BYTES = ((ARENA_END - FIRST_HALF) / 2) & -RECORD_BYTES
 
 export interface CodeCacheStatistics {
@@ -130,18 +135,32 @@ export class CodeCache {
    * @param limit - decode at most so many instructions, into the vCPU's own place, good until its next one; 0: no limit
    * @param vcpu - number of the vCPU that asks
    * @param linearPage - linear address of the page, for breakpoints
+   * @param mode - kind of code
    */
-  decode(host: number, nextHost: number, limit: number, linearPage: bigint, vcpu: number): number {
+  decode(
+    host: number,
+    nextHost: number,
+    limit: number,
+    linearPage: bigint,
+    vcpu: number,
+    mode: CodeBits = 64,
+  ): number {
     if (limit === 0) {
-      const known = this.#blocks.get(host)
+      const known = this.#blocks.get(blockKey(host, mode))
       if (known) {
-        this.#publish(host, known.record)
+        this.#publish(known)
         return known.record
       }
     }
     if (limit > 0) {
       const last = this.#limited[vcpu]
-      if (last && last.host === host && last.limit === limit && last.block.pages.length === 1)
+      if (
+        last &&
+        last.host === host &&
+        last.limit === limit &&
+        last.block.mode === mode &&
+        last.block.pages.length === 1
+      )
         return last.block.record
     } else if (this.#next + BLOCK_ROOM > this.#end) this.dropAll()
     const first = limit > 0 ? LIMITED_OFFSET + vcpu * BLOCK_ROOM : this.#next
@@ -163,14 +182,14 @@ export class CodeCache {
         break
       }
       const available = PAGE_BYTES - offset
-      let length = this.#decoder.decode(this.#bytes, position, available, 64, decoded)
+      let length = this.#decoder.decode(this.#bytes, position, available, mode, decoded)
       if (length === DecodeFailure.incomplete || (length > 0 && length > available)) {
         // Crosses the page: alone in its block, behind a guard.
         if (count > 0) break
         if (nextHost === 0) return 0
         this.#crossing.set(this.#bytes.subarray(position, position + available))
         this.#crossing.set(this.#bytes.subarray(nextHost, nextHost + CROSSING_BYTES - available), available)
-        length = this.#decoder.decode(this.#crossing, 0, MAX_INSTRUCTION_BYTES + 1, 64, decoded)
+        length = this.#decoder.decode(this.#crossing, 0, MAX_INSTRUCTION_BYTES + 1, mode, decoded)
         pages.push((nextHost - RAM_OFFSET) >>> 12)
         this.#special(record, Handler.guard, offset, 1)
         this.#view.setUint32(record + RecordField.displacement, nextHost, true)
@@ -192,7 +211,8 @@ export class CodeCache {
       // A repeated string instruction counts its iterations against the budget itself: nothing uncharged before it.
       if ((kind & FormKind.string) !== 0 && decoded.repeat !== 0 && count > 0) break
       count++
-      this.#fill(record, offset, length, count, kind)
+      if (mode === 64) this.#fill(record, offset, length, count, kind)
+      else this.#fillLegacy(record, offset, length, count, kind)
       record += RECORD_BYTES
       position += length
       open = (kind & FormKind.leaves) === 0
@@ -211,6 +231,7 @@ export class CodeCache {
     }
     const block: Block = {
       host,
+      mode,
       lengthBytes: position - host,
       record: first,
       count: (record - first) / RECORD_BYTES,
@@ -232,18 +253,24 @@ export class CodeCache {
   blockAt(host: number): number | undefined {
     let start = -1
     for (const block of this.#pageBlocks.get((host - RAM_OFFSET) >>> 12) ?? [])
-      if (block.host <= host && host < block.host + block.lengthBytes && block.host > start)
+      if (
+        block.mode === 64 &&
+        block.host <= host &&
+        host < block.host + block.lengthBytes &&
+        block.host > start
+      )
         start = block.host
     return start < 0 || this.hasRegion(start) ? undefined : start
   }
 
+  /** Whether the 64-bit code at a host address is compiled. */
   hasRegion(host: number): boolean {
-    return this.#blocks.get(host)?.onDrop !== undefined
+    return this.#blocks.get(blockKey(host, 64))?.onDrop !== undefined
   }
 
-  /** First record of the kept block at a host address. */
+  /** First record of the kept block of 64-bit code at a host address. */
   recordOf(host: number): number | undefined {
-    return this.#blocks.get(host)?.record
+    return this.#blocks.get(blockKey(host, 64))?.record
   }
 
   /**
@@ -253,7 +280,7 @@ export class CodeCache {
    * @param onDrop - called when the page's code is dropped
    */
   installRegion(host: number, place: number, budget: number, onDrop: () => void): void {
-    const block = this.#blocks.get(host)
+    const block = this.#blocks.get(blockKey(host, 64))
     if (!block || this.#next + RECORD_BYTES > this.#end) {
       onDrop()
       return
@@ -264,7 +291,7 @@ export class CodeCache {
     this.#u32[(record + RecordField.displacement) >> 2] = place
     this.#u32[(record + RecordField.link) >> 2] = block.record
     this.#u32[(record + RecordField.immediate) >> 2] = budget
-    this.#register({ host, lengthBytes: 0, record, count: 1, pages: block.pages, onDrop })
+    this.#register({ host, mode: 64, lengthBytes: 0, record, count: 1, pages: block.pages, onDrop })
     // Links of this page's branches to the block now lead to the region; jump caches forget.
     for (const other of this.#pageBlocks.get(block.pages[0]!) ?? []) {
       for (let i = 0, at = other.record; i < other.count; i++, at += RECORD_BYTES)
@@ -314,6 +341,7 @@ export class CodeCache {
     this.#blocks.clear()
     this.#limited.length = 0
     this.#u32.fill(0, BLOCK_TABLE_OFFSET >> 2, (BLOCK_TABLE_OFFSET >> 2) + BLOCK_TABLE_ENTRIES * 2)
+    this.#u32.fill(0, LEGACY_TABLE_OFFSET >> 2, (LEGACY_TABLE_OFFSET >> 2) + LEGACY_TABLE_ENTRIES * 4)
     const inFirst = this.#end === FIRST_HALF + HALF_BYTES
     this.#next = inFirst ? FIRST_HALF + HALF_BYTES : FIRST_HALF
     this.#end = this.#next + HALF_BYTES
@@ -330,8 +358,8 @@ export class CodeCache {
   }
 
   #register(block: Block): void {
-    this.#blocks.set(block.host, block)
-    this.#publish(block.host, block.record)
+    this.#blocks.set(blockKey(block.host, block.mode), block)
+    this.#publish(block)
     for (const page of block.pages) {
       const blocks = this.#pageBlocks.get(page)
       if (blocks) blocks.push(block)
@@ -347,18 +375,27 @@ export class CodeCache {
     this.onCodePage(RAM_OFFSET + page * PAGE_BYTES)
   }
 
-  #publish(host: number, record: number): void {
-    const slot = blockTableSlot(host) >> 2
+  #publish({ host, mode, record }: Block): void {
+    if (mode === 64) {
+      const slot = blockTableSlot(host) >> 2
+      this.#u32[slot] = host
+      this.#u32[slot + 1] = record
+      return
+    }
+    const slot = legacyTableSlot(host) >> 2
     this.#u32[slot] = host
-    this.#u32[slot + 1] = record
+    this.#u32[slot + 1] = mode
+    this.#u32[slot + 2] = record
   }
 
   #retire(block: Block): void {
     this.statistics.droppedBlocks++
-    block.onDrop?.()
-    if (this.#blocks.get(block.host) === block) this.#blocks.delete(block.host)
-    const slot = blockTableSlot(block.host) >> 2
-    if (this.#u32[slot] === block.host && this.#u32[slot + 1] === block.record) this.#u32[slot] = 0
+    const key = blockKey(block.host, block.mode)
+    if (this.#blocks.get(key) === block) this.#blocks.delete(key)
+    const long = block.mode === 64
+    const slot = (long ? blockTableSlot(block.host) : legacyTableSlot(block.host)) >> 2
+    if (this.#u32[slot] === block.host && this.#u32[slot + (long ? 1 : 2)] === block.record)
+      this.#u32[slot] = 0
     for (let i = 0, record = block.record; i < block.count; i++, record += RECORD_BYTES) {
       const handler = this.#u16[record >> 1]
       if (handler === Handler.resync) continue
@@ -436,6 +473,50 @@ export class CodeCache {
       handler = this.#handlers[d.form * VARIANTS_PER_FORM + Variant.memory]!
     u16[half] = handler === 0 ? Handler.undefined : handler
   }
+
+  /** As `#fill` for code of 32 and 16 bits: segments by number, addresses of 32 or 16 bits. */
+  #fillLegacy(record: number, start: number, length: number, count: number, kind: number): void {
+    const d = this.#decoded
+    const u16 = this.#u16
+    const u32 = this.#u32
+    const half = record >> 1
+    const word = record >> 2
+    u16[half + 1] = start
+    this.#bytes[record + RecordField.length] = length
+    this.#bytes[record + RecordField.count] = count
+    const kinds = d.form * 4
+    u16[half + 3] = registerSlot(this.#registerKinds[kinds]!, d.registers[0]!)
+    u16[half + 4] = registerSlot(this.#registerKinds[kinds + 1]!, d.registers[1]!)
+    u32[word + 5] = registerSlot(this.#registerKinds[kinds + 2]!, d.registers[2]!)
+    const short = d.addressBits === 16 ? 1 : 0
+    let key: number = Variant.legacyRegister
+    let segment = d.segmentOverride >= 0 ? d.segmentOverride : 3
+    if ((kind & FormKind.string) !== 0) key = Variant.legacyString + d.repeat * 2 + short
+    else if (d.memory !== 0 || (kind & FormKind.absolute) !== 0) {
+      segment = d.segment
+      key = (d.lock ? Variant.legacyLocked : Variant.legacyMemory) + short
+      this.#bytes[record + RecordField.scale] = d.scale
+      u16[half + 5] = d.base < 0 ? State.zero : State.gpr + 8 * d.base
+      u16[half + 6] = d.index < 0 ? State.zero : State.gpr + 8 * d.index
+      u32[word + 4] = d.displacement
+    } else if ((kind & FormKind.addressSized) !== 0) key += short
+    this.#bytes[record + RecordField.segment] = segment
+    if ((kind & FormKind.branch) !== 0) {
+      const target = start + length + d.relative
+      u32[word + 5] = 0
+      u32[word + 6] = target
+      u32[word + 7] = target >> 31
+    } else if ((kind & FormKind.absolute) !== 0) {
+      u32[word + 6] = d.displacement
+      u32[word + 7] = 0
+    } else {
+      u32[word + 6] = d.immediateLow
+      u32[word + 7] = d.immediateHigh
+      if ((kind & FormKind.immediate2) !== 0) u32[word + 5] = d.immediate2
+    }
+    const handler = this.#handlers[d.form * VARIANTS_PER_FORM + key]!
+    u16[half] = handler === 0 ? Handler.undefined : handler
+  }
 }
 
 function formKind(form: Form): number {
@@ -449,7 +530,8 @@ function formKind(form: Form): number {
   if (/^(JMP|CALL|RET)$/.test(form.mnemonic)) kind |= FormKind.leaves
   if (operands.some((operand) => operand.startsWith('rel')))
     kind |= FormKind.branch | ((kind & FormKind.leaves) === 0 ? FormKind.conditional : 0)
-  if (operands.filter((operand) => operand.startsWith('imm')).length > 1) kind |= FormKind.immediate2
+  if (operands.filter((operand) => operand.startsWith('imm')).length > 1 || operands[0]?.startsWith('ptr'))
+    kind |= FormKind.immediate2
   return kind
 }
 

@@ -95,8 +95,16 @@ export class EmulatedVcpu implements Vcpu {
         memory: memory.memory,
         decodeBlock: (host: number, next: number, limit: number) => {
           calls.decodeBlock++
-          const record = code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id)
-          if (jit !== 'eager' || limit !== 0 || record === 0) return record
+          const mode = (this.#word(EngineState.codeMode) || 64) as 64 | 32 | 16
+          const record = code.decode(
+            host >>> 0,
+            next >>> 0,
+            limit,
+            code.hasBreakpoints ? ripPage() : 0n,
+            id,
+            mode,
+          )
+          if (jit !== 'eager' || limit !== 0 || record === 0 || mode !== 64) return record
           this.#jit!.compileNow(host >>> 0)
           return code.recordOf(host >>> 0) ?? record
         },
@@ -189,6 +197,7 @@ export class EmulatedVcpu implements Vcpu {
   run(instructions: number): ExitReason {
     if (this.#answering) this.#answer()
     this.#setU64(EngineState.clockWindow, 0)
+    this.#engine.chooseTables(this.#base)
     const end = this.instructionsRetired + instructions
     let reason: ExitReason
     for (;;) {

@@ -1,5 +1,5 @@
 /**
- * The assembler: Intel syntax, one statement a line, 64-bit code. Test guests, fixtures and the harness that runs on the
+ * The assembler: Intel syntax, one statement a line. Test guests, fixtures and the harness that runs on the
  * host's CPU are written in it.
  *
  *     start:  mov   eax, dword ptr [rip + value]   ; comments with ; or #
@@ -12,7 +12,7 @@
  * .text .rodata .data .bss .section name, "awx". A size keyword (`dword ptr`) is needed where no operand tells. A bare
  * label is its address; `[rip + label]` is relative, `[label]` absolute. `.org` is an offset in the section.
  *
- * .rept and .macro are in macro.ts. No relocations, no code of 16 or 32 bits.
+ * .rept and .macro are in macro.ts. .code16, .code32 and .code64 switch the kind of code. No relocations.
  */
 
 import type { Form } from '../isa/form.ts'
@@ -28,6 +28,8 @@ export interface AssembleOptions {
   readonly symbols?: Readonly<Record<string, number | bigint>>
   /** Instructions that are known. Default: every form of this package. */
   readonly forms?: readonly Form[]
+  /** Kind of code at the start. Default 64. */
+  readonly mode?: 64 | 32 | 16
   /** Most bytes of a section. Default 64 MiB. */
   readonly maxSectionBytes?: number
 }
@@ -50,7 +52,7 @@ export interface AssembledElf {
 
 function run(source: string, options: AssembleOptions, origin: bigint, sectionAlignment: bigint): Layout {
   const symbols = new Map(Object.entries(options.symbols ?? {}).map(([name, value]) => [name, BigInt(value)]))
-  return layOut(parse(source, options.forms ?? allForms), {
+  return layOut(parse(source, options.forms ?? allForms, options.mode ?? 64), {
     origin,
     sectionAlignment,
     symbols,

@@ -34,9 +34,11 @@ const synonyms: readonly (readonly string[])[] = [
   ['LOOPE', 'LOOPZ'],
   ['LOOPNE', 'LOOPNZ'],
   ['INT1', 'ICEBP'],
-  ['PUSHF', 'PUSHFQ'],
-  ['POPF', 'POPFQ'],
-  ['JRCXZ', 'JECXZ'],
+  ['PUSHF', 'PUSHFQ', 'PUSHFD'],
+  ['POPF', 'POPFQ', 'POPFD'],
+  ['PUSHA', 'PUSHAD'],
+  ['POPA', 'POPAD'],
+  ['JRCXZ', 'JECXZ', 'JCXZ'],
   ['MOV', 'MOVABS'],
   ['LEAVE', 'LEAVEQ'],
   ['CALL', 'LCALL'],
@@ -84,6 +86,29 @@ function indexOf(forms: readonly Form[]): Map<string, Form[]> {
   }
   indexes.set(forms, index)
   return index
+}
+
+/** Bits of code. */
+export type CodeBits = 64 | 32 | 16
+
+const byMode = new WeakMap<readonly Form[], Map<CodeBits, readonly Form[]>>()
+
+/** The forms that code of so many bits has, without those that would need a prefix to mean what they say. */
+export function formsOfMode(forms: readonly Form[], mode: CodeBits): readonly Form[] {
+  let lists = byMode.get(forms)
+  if (!lists) byMode.set(forms, (lists = new Map()))
+  let list = lists.get(mode)
+  if (!list) {
+    list = forms.filter((form) => {
+      if (form.options.mode === (mode === 64 ? 'no64' : 'only64')) return false
+      if (mode === 64) return true
+      const { w, default64, relativeBytes } = encodingOf(form)
+      // A near branch of the other size cuts EIP, or is a prefix longer.
+      return !w && !default64 && relativeBytes !== (mode === 32 ? 2 : 4)
+    })
+    lists.set(mode, list)
+  }
+  return list
 }
 
 /** What a mnemonic (upper case) may mean, or undefined. */

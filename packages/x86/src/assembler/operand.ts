@@ -34,7 +34,7 @@ export interface Memory {
   readonly displacement: Expression
   readonly ripRelative: boolean
   readonly segment?: number
-  readonly addressBits: 32 | 64
+  readonly addressBits: 16 | 32 | 64
 }
 
 export interface Constant {
@@ -44,6 +44,8 @@ export interface Constant {
   readonly branchBytes: number
   /** After a colon: `0x08:target`. */
   readonly offset?: Expression
+  /** Size of the offset where a keyword told it (`dword 0x08:target`). */
+  readonly farBits?: number
 }
 
 export type ParsedOperand = Register | Memory | Constant
@@ -105,7 +107,7 @@ const sizes: Readonly<Record<string, number>> = {
 }
 
 /** Parses one operand. @throws SyntaxProblem */
-export function parseOperand(cursor: Cursor, rename: Rename): ParsedOperand {
+export function parseOperand(cursor: Cursor, rename: Rename, mode: 64 | 32 | 16 = 64): ParsedOperand {
   let bits = 0
   let far = false
   let branchBytes = 0
@@ -144,11 +146,11 @@ export function parseOperand(cursor: Cursor, rename: Rename): ParsedOperand {
     }
     return register
   }
-  if (cursor.at('[')) return parseMemory(cursor, rename, bits, far, segment)
+  if (cursor.at('[')) return parseMemory(cursor, rename, bits, far, segment, mode)
   const value = parseExpression(cursor, rename)
   if (cursor.at('[')) {
     // label[rbx]
-    const memory = parseMemory(cursor, rename, bits, far, segment)
+    const memory = parseMemory(cursor, rename, bits, far, segment, mode)
     return { ...memory, displacement: binary('+', memory.displacement, value) }
   }
   if (segment !== undefined)
@@ -160,8 +162,10 @@ export function parseOperand(cursor: Cursor, rename: Rename): ParsedOperand {
       displacement: value,
       ripRelative: false,
       segment,
-      addressBits: 64,
+      addressBits: mode,
     }
+  if (bits !== 0 && cursor.take(':'))
+    return { type: 'constant', value, branchBytes, offset: parseExpression(cursor, rename), farBits: bits }
   if (bits !== 0) throw new SyntaxProblem('a size keyword belongs to memory in brackets')
   if (cursor.take(':'))
     return { type: 'constant', value, branchBytes, offset: parseExpression(cursor, rename) }
@@ -174,6 +178,7 @@ function parseMemory(
   bits: number,
   far: boolean,
   outerSegment: number | undefined,
+  mode: 64 | 32 | 16,
 ): Memory {
   cursor.next()
   let segment = outerSegment
@@ -188,18 +193,18 @@ function parseMemory(
   let ripRelative = false
   let displacement = constant(0n)
   let negative = false
-  let addressBits: 32 | 64 = 64
+  let addressBits: 16 | 32 | 64 = mode
   const addRegister = (register: Register, times: bigint | undefined): void => {
     if (negative) throw new SyntaxProblem('a register cannot be subtracted')
     if (register.class === 'ip') ripRelative = true
-    else if (register.class !== 'general' || register.bits < 32)
+    else if (register.class !== 'general' || register.bits < (mode === 64 ? 32 : 16))
       throw new SyntaxProblem('not a register of an address')
     else if (times === undefined && !base) base = register
     else if (!index) {
       index = register
       factor = times ?? 1n
     } else throw new SyntaxProblem('too many registers in an address')
-    if (register.bits === 32) addressBits = 32
+    if (register.bits <= 32) addressBits = register.bits as 16 | 32
   }
   for (;;) {
     if (cursor.name() === 'rel') {
@@ -223,7 +228,8 @@ function parseMemory(
     else throw new SyntaxProblem('a ] is missing')
   }
   // RSP can only be the base; [reg*1] alone is shorter as a base.
-  if (index && factor === 1n && (!base || index.number === 4)) [base, index] = [index, base]
+  if (index && factor === 1n && addressBits !== 16 && (!base || index.number === 4))
+    [base, index] = [index, base]
   const scale = [1n, 2n, 4n, 8n].indexOf(factor)
   if (scale < 0) throw new SyntaxProblem(`scale ${factor} is not 1, 2, 4 or 8`)
   if (base && index && base.bits !== index.bits) throw new SyntaxProblem('base and index of different sizes')

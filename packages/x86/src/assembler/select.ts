@@ -54,8 +54,15 @@ export function resolve(
       form.operands.some((kind) => kind.startsWith('moffs') || kind === 'imm64'),
     )
   if (candidates.length === 0 && mnemonic === 'MOVD') candidates = movdOfQuadwords(forms, given)
-  // Forms of 16 bits that only a token tells (PUSH imm16, o16 LEAVE) are not meant without a word.
-  const natural = candidates.filter(({ form }) => encodingOf(form).explicitSize !== 16)
+  // Forms of another size that only a token tells (PUSH imm16, o16 LEAVE) are not meant without a word.
+  const mode = options.mode ?? 64
+  const other = mode === 16 ? 32 : 16
+  const natural = candidates.filter(({ form }) => {
+    const far = form.operands[0]?.startsWith('ptr16:')
+    return far
+      ? farMeant(form, given, mode)
+      : encodingOf(form).explicitSize !== other || explicitName(mnemonic)
+  })
   if (natural.length > 0) candidates = natural
   if (candidates.length === 0) throw new SyntaxProblem(`${mnemonic} does not take these operands`)
 
@@ -72,6 +79,16 @@ export function resolve(
     if (widths.size > 1) throw new SyntaxProblem('the size of the memory operand is not clear')
   }
   return { mnemonic, operands: given, options, rawPrefixes, candidates }
+}
+
+/** Names that tell their size by themselves. */
+const explicitName = (mnemonic: string): boolean => /^(PUSHAD|POPAD|PUSHFD|POPFD|IRETD)$/.test(mnemonic)
+
+/** Whether a far pointer in the code has the size that is meant: told by a keyword, else that of the mode. */
+function farMeant(form: Form, given: readonly ParsedOperand[], mode: 64 | 32 | 16): boolean {
+  const [operand] = given
+  const told = operand?.type === 'constant' ? operand.farBits : undefined
+  return form.operands[0] === `ptr16:${told ?? mode}`
 }
 
 /** MOVD with a 64-bit general register is MOVQ. */
@@ -136,7 +153,12 @@ function matches(kind: OperandKind, operand: ParsedOperand): boolean {
   if (kind === '1' || kind === '3')
     return !operand.value.relocatable && operand.value.evaluate(zero) === BigInt(kind)
   if (operand.offset) return kind.startsWith('ptr')
-  if (kind.startsWith('rel')) return operand.branchBytes === 0 || kind === `rel${operand.branchBytes * 8}`
+  if (kind.startsWith('rel'))
+    return (
+      operand.branchBytes === 0 ||
+      kind === `rel${operand.branchBytes * 8}` ||
+      (operand.branchBytes === 4 && kind === 'rel16')
+    )
   return kind.startsWith('imm') && operand.branchBytes === 0
 }
 

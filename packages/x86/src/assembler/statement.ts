@@ -8,7 +8,7 @@ import { AssemblerError } from './error.ts'
 import { type Expression, parseExpression, SyntaxProblem } from './expression.ts'
 import { Cursor, tokenize } from './lexer.ts'
 import { expandMacros } from './macro.ts'
-import { waiting } from './mnemonic.ts'
+import { type CodeBits, formsOfMode, waiting } from './mnemonic.ts'
 import { type ParsedOperand, parseOperand } from './operand.ts'
 import { type Instruction, resolve } from './select.ts'
 
@@ -59,7 +59,6 @@ const ignored = new Set([
   '.global',
   '.globl',
   '.intel_syntax',
-  '.code64',
   '.type',
   '.size',
   '.file',
@@ -75,18 +74,26 @@ const repeats: Readonly<Record<string, 'rep' | 'repne'>> = {
   repnz: 'repne',
 }
 
-/** Parses a source text. @throws AssemblerError */
-export function parse(source: string, forms: readonly Form[]): Statement[] {
+/** Parses a source text. @param mode - kind of code until a directive says otherwise @throws AssemblerError */
+export function parse(source: string, allForms: readonly Form[], startMode: CodeBits = 64): Statement[] {
   const statements: Statement[] = []
   const names = new LabelNames()
+  let mode = startMode
+  let forms = formsOfMode(allForms, mode)
   for (const { line, text: raw } of expandMacros(source)) {
     const text = raw.trim()
     const tokens = tokenize(raw)
     if (typeof tokens === 'number')
       throw new AssemblerError(line, text, `column ${tokens + 1} is not understood`)
     const cursor = new Cursor(tokens)
+    const directive = /^\.code(16|32|64)\b/.exec(text)
+    if (directive) {
+      mode = Number(directive[1]) as CodeBits
+      forms = formsOfMode(allForms, mode)
+      continue
+    }
     try {
-      for (const statement of parseLine(cursor, names, forms))
+      for (const statement of parseLine(cursor, names, forms, mode))
         statements.push({ line, text, ...statement } as Statement)
     } catch (error) {
       if (error instanceof SyntaxProblem) throw new AssemblerError(line, text, error.message)
@@ -124,7 +131,12 @@ class LabelNames {
 
 type Unplaced = Statement extends infer S ? (S extends Place ? Omit<S, keyof Place> : never) : never
 
-function* parseLine(cursor: Cursor, names: LabelNames, forms: readonly Form[]): Generator<Unplaced> {
+function* parseLine(
+  cursor: Cursor,
+  names: LabelNames,
+  forms: readonly Form[],
+  mode: CodeBits,
+): Generator<Unplaced> {
   while (!cursor.done && cursor.at(':', 1)) {
     const token = cursor.peek()!
     if (token.type !== 'name' && token.type !== 'number') break
@@ -140,7 +152,7 @@ function* parseLine(cursor: Cursor, names: LabelNames, forms: readonly Form[]): 
   } else if (token.text.startsWith('.')) {
     cursor.next()
     yield* parseDirective(token.text.toLowerCase(), cursor, names)
-  } else yield* parseInstruction(cursor, names, forms)
+  } else yield* parseInstruction(cursor, names, forms, mode)
   if (!cursor.done) throw new SyntaxProblem(`'${cursor.peek()!.text}' is too much`)
 }
 
@@ -254,10 +266,15 @@ function parseFloats(double: boolean, cursor: Cursor): Uint8Array {
   return bytes
 }
 
-function* parseInstruction(cursor: Cursor, names: LabelNames, forms: readonly Form[]): Generator<Unplaced> {
+function* parseInstruction(
+  cursor: Cursor,
+  names: LabelNames,
+  forms: readonly Form[],
+  mode: CodeBits,
+): Generator<Unplaced> {
   let lock = false
   let repeat: 'rep' | 'repne' | undefined
-  let addressBits: 32 | undefined
+  let addressBits: 16 | 32 | undefined
   let segment: number | undefined
   const raw: number[] = []
   for (;;) {
@@ -267,6 +284,7 @@ function* parseInstruction(cursor: Cursor, names: LabelNames, forms: readonly Fo
     if (name === 'lock') lock = true
     else if (Object.hasOwn(repeats, name)) repeat = repeats[name]
     else if (name === 'addr32') addressBits = 32
+    else if (name === 'addr16') addressBits = 16
     else if (Object.hasOwn(rawPrefixes, name)) raw.push(rawPrefixes[name]!)
     else if (Object.hasOwn(Segment, name) && name.length === 2 && name !== 'tr')
       segment = Segment[name as keyof typeof Segment]
@@ -278,7 +296,7 @@ function* parseInstruction(cursor: Cursor, names: LabelNames, forms: readonly Fo
   let mnemonic = token.text.toUpperCase()
   const operands: ParsedOperand[] = []
   if (!cursor.done) {
-    do operands.push(parseOperand(cursor, names.refer))
+    do operands.push(parseOperand(cursor, names.refer, mode))
     while (cursor.take(','))
   }
   const wait = waiting[mnemonic]
@@ -287,12 +305,14 @@ function* parseInstruction(cursor: Cursor, names: LabelNames, forms: readonly Fo
     raw.unshift(0x9b)
   }
   if (mnemonic === 'JECXZ') addressBits = 32
+  if (mnemonic === 'JCXZ') addressBits = 16
   const build = (repeated: boolean, prefixes: readonly number[]): Instruction =>
     resolve(
       forms,
       mnemonic,
       operands,
       {
+        mode,
         ...(lock ? { lock } : {}),
         ...(repeated ? { repeat: repeat! } : {}),
         ...(addressBits ? { addressBits } : {}),

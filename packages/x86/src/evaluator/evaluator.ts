@@ -159,10 +159,17 @@ export class Evaluator {
     const base =
       mode === 64 ? 0n : this.state.getBigUint64(segmentOffset(Segment.cs, SegmentField.base), true)
     const start = base + rip
+    // Bytes that the segment still has.
+    const limit = BigInt(this.state.getUint32(segmentOffset(Segment.cs, SegmentField.limit), true))
+    const room = mode === 64 || limit - rip >= 15n ? 15 : Number(limit - rip) + 1
     let available = 0
     for (;;) {
-      const linear = BigInt.asUintN(64, start + BigInt(available))
-      const data = this.#memory.fetch(linear, 15 - available)
+      if (available >= room) {
+        this.#raise(Vector.gp, 0)
+        return 'fault'
+      }
+      const linear = BigInt.asUintN(mode === 64 ? 64 : 32, start + BigInt(available))
+      const data = this.#memory.fetch(linear, room - available)
       if (data === undefined) return 'fault'
       if (data === 'outside') return 'outside'
       this.#window.set(data, available)
@@ -187,8 +194,10 @@ export class Evaluator {
     const decoded = this.#decoded
     const form = this.#decoder.forms[decoded.form]!
     const mode = this.#mode()
-    const program = this.#machine.build(form.text, (b) =>
-      form.body(b, new Operands(b, form, bindDecoded(b, form, decoded, mode))),
+    const program = this.#machine.build(
+      form.text,
+      (b) => form.body(b, new Operands(b, form, bindDecoded(b, form, decoded, mode))),
+      mode === 64 ? 'long' : 'legacy',
     )
     const nextRip = wrapRip(rip + BigInt(length), mode)
 

@@ -3,10 +3,11 @@
  * faults before it touches anything, and goes to RAM or, where there is none, to the driver by the replay protocol.
  */
 import type { Procedure } from '../ir/procedure.ts'
-import { Fault, State } from '../state-layout.ts'
+import { Fault, Segment, SegmentField, State, segmentOffset } from '../state-layout.ts'
 import { physicalCompareExchange, physicalLoad } from '../system/engine.ts'
 import { deviceRead, deviceWrite } from '../system/exit.ts'
 import { pageWalk, WalkAccess } from '../system/page-walk.ts'
+import { segmentCoversPage, segmentLinear } from '../system/segmentation.ts'
 import type { External, IrMachine, LinearMemory } from './ir-machine.ts'
 
 const PAGE_BYTES = 4096n
@@ -57,6 +58,9 @@ export class GuestMemory implements LinearMemory {
     const { state } = this.#machine
     const kept = new Uint8Array(state.buffer, state.byteOffset + State.fault, 16).slice()
     const cr2 = state.getBigUint64(State.cr2, true)
+    if (linear >> 62n === 1n && !this.#in64BitMode()) {
+      if (this.#machine.call(segmentCoversPage, linear, write ? 1 : 0).value === 0) return 0
+    }
     const pieces = this.#walk(linear, 1, this.#access(false) | (write ? WalkAccess.write : 0))
     if (!pieces) {
       new Uint8Array(state.buffer, state.byteOffset + State.fault, 16).set(kept)
@@ -72,10 +76,17 @@ export class GuestMemory implements LinearMemory {
     return this.#machine.state.getInt32(State.cpl, true) === 3 ? WalkAccess.user : 0
   }
 
-  #walk(linear: bigint, bytes: number, access: number): Piece[] | undefined {
+  #walk(given: bigint, bytes: number, access: number): Piece[] | undefined {
     const pieces: Piece[] = []
+    const segmented = given >> 62n === 1n && !this.#in64BitMode()
+    let linear = given
+    if (segmented) {
+      const end = this.#machine.call(segmentLinear, given, bytes, access & WalkAccess.write ? 1 : 0)
+      if (end.kind === 'fault') return undefined
+      linear = end.value as bigint
+    }
     for (let first = 0; first < bytes; ) {
-      const address = BigInt.asUintN(64, linear + BigInt(first))
+      const address = BigInt.asUintN(segmented ? 32 : 64, linear + BigInt(first))
       const count = Math.min(bytes - first, Number(PAGE_BYTES - (address & (PAGE_BYTES - 1n))))
       const end = this.#machine.call(pageWalk, address, access)
       if (end.kind === 'fault') return undefined
@@ -83,6 +94,12 @@ export class GuestMemory implements LinearMemory {
       first += count
     }
     return pieces
+  }
+
+  #in64BitMode(): boolean {
+    const { state } = this.#machine
+    const code = state.getUint16(segmentOffset(Segment.cs, SegmentField.attributes), true)
+    return (state.getBigUint64(State.efer, true) & 0x400n) !== 0n && (code & 0x2000) !== 0
   }
 
   #isRam(piece: Piece): boolean {

@@ -5,7 +5,7 @@
  * What it checks beyond the specification of each operation, because compiled code would go wrong silently: a local of
  * an instruction is set before it is read, a procedure that is declared without faults has none, and nothing loops for ever.
  */
-import { Builder, ProcedureTable, type Value } from '../ir/builder.ts'
+import { Builder, type CodeMode, ProcedureTable, type Value } from '../ir/builder.ts'
 import { Access, accessBytes, Op, Type } from '../ir/op.ts'
 import type { Procedure } from '../ir/procedure.ts'
 import { Fault, State } from '../state-layout.ts'
@@ -173,8 +173,9 @@ export class IrMachine {
   }
 
   /** IR that `emit` builds, ready to be executed. */
-  build(name: string, emit: (b: Builder) => void): Program {
+  build(name: string, emit: (b: Builder) => void, mode: CodeMode = 'long'): Program {
     this.#builder.code.clear()
+    this.#builder.mode = mode
     emit(this.#builder)
     return prepareProgram(name, this.#builder.code, this.#builder.procedures.list)
   }

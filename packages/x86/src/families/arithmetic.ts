@@ -1,11 +1,20 @@
 /**
  * Two-operand arithmetic and logic, and its relatives of one operand (SDM volume 2: ADD OR ADC SBB AND SUB XOR CMP,
- * TEST, INC DEC NEG NOT). BCD adjustments exist in no mode that is modelled.
+ * TEST, INC DEC NEG NOT). BCD adjustments are in bcd.ts.
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag } from '../state-layout.ts'
-import { accumulator, type Bits, everySize, hex, immediateBytes, immediateKind, rexW } from './sizes.ts'
+import {
+  accumulator,
+  type Bits,
+  everySize,
+  hex,
+  immediateBytes,
+  immediateKind,
+  opcodeRegister,
+  rexW,
+} from './sizes.ts'
 
 type Compute = (b: Builder, x: Value, y: Value) => Value
 type Flags = (b: Builder, bits: number, x: Value, y: Value, result: Value) => void
@@ -126,6 +135,17 @@ const testRows = (bits: Bits): Form[] => {
   ]
 }
 
+const inc = unary(
+  (b, x) => b.i64.add(x, b.const64(1)),
+  (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, { keepCarry: true }),
+)
+const dec = unary(
+  (b, x) => b.i64.sub(x, b.const64(1)),
+  (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, { keepCarry: true }),
+)
+
+const no64: FormOptions = { user: true, mode: 'no64' }
+
 export const arithmeticForms: readonly Form[] = [
   ...group1('ADD', 0, binary(add, flagsAdd), { hot: true }),
   ...group1('OR', 1, binary(or, flagsLogic), { hot: true, undefinedFlags: af }),
@@ -136,26 +156,8 @@ export const arithmeticForms: readonly Form[] = [
   ...group1('XOR', 6, binary(xor, flagsLogic), { hot: true, undefinedFlags: af }),
   ...group1('CMP', 7, compare(sub, flagsSub), { hot: true, hotByte: true, lock: false }),
   ...everySize.flatMap(testRows),
-  ...single(
-    'INC',
-    0xfe,
-    0,
-    unary(
-      (b, x) => b.i64.add(x, b.const64(1)),
-      (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, { keepCarry: true }),
-    ),
-    true,
-  ),
-  ...single(
-    'DEC',
-    0xfe,
-    1,
-    unary(
-      (b, x) => b.i64.sub(x, b.const64(1)),
-      (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, { keepCarry: true }),
-    ),
-    true,
-  ),
+  ...single('INC', 0xfe, 0, inc, true),
+  ...single('DEC', 0xfe, 1, dec, true),
   ...single(
     'NOT',
     0xf6,
@@ -172,5 +174,25 @@ export const arithmeticForms: readonly Form[] = [
       (b, bits, x, result) => b.flagsSub(bits, b.const64(0), x, result),
     ),
     true,
+  ),
+
+  // What 64-bit mode has no room for: the opcodes of REX, and 82 as another 80.
+  ...([16, 32] as const).flatMap((bits) => [
+    form(`INC r${bits}`, `40${opcodeRegister(bits)}`, inc, no64),
+    form(`DEC r${bits}`, `48${opcodeRegister(bits)}`, dec, no64),
+  ]),
+  ...(
+    [
+      ['ADD', binary(add, flagsAdd), 0],
+      ['OR', binary(or, flagsLogic), af],
+      ['ADC', binary(adc, flagsAdd), 0],
+      ['SBB', binary(sbb, flagsSub), 0],
+      ['AND', binary(and, flagsLogic), af],
+      ['SUB', binary(sub, flagsSub), 0],
+      ['XOR', binary(xor, flagsLogic), af],
+      ['CMP', compare(sub, flagsSub), 0],
+    ] as const
+  ).map(([name, body, undefinedFlags], digit) =>
+    form(`${name} r/m8, imm8`, `82 /${digit} ib`, body, { ...no64, lock: name !== 'CMP', undefinedFlags }),
   ),
 ]

@@ -15,7 +15,7 @@
  * ordinary accesses: it is the first of its execution, so that its replayed accesses are in order. All others work on
  * spans of RAM, up to the end of the page. With TF set each execution is one iteration.
  *
- * Addresses: 64 bits, or 32 with a 67 prefix, which clears the upper halves of the registers that are counted (not
+ * Addresses: 64 bits, or 32 with a 67 prefix (outside 64-bit mode 32 or 16), which clears the upper halves of the registers that are counted (not
  * where ECX is 0). DS or an override for RSI, ES for RDI.
  */
 import type { Builder, Value } from '../ir/builder.ts'
@@ -25,20 +25,28 @@ import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import type { Operands } from '../isa/operands.ts'
 import { Flag, Segment, State } from '../state-layout.ts'
 import { spanForRead, spanForWrite } from '../system/engine.ts'
+import { segmentedConstant } from '../system/segmentation.ts'
 import { Gpr, readGpr, writeGpr } from './registers.ts'
 import { accessOf, type Bits, everySize, hex, operandSize } from './sizes.ts'
 
 const { i32, i64 } = Type
 const PAGE = 4096
 
-/** 64-bit mode has no base for ES. */
-const destinationBase = (b: Builder): Value => b.const64(0)
+/** 64-bit mode has no base for ES, and no prefix overrides it. */
+const destinationBase = (b: Builder): Value =>
+  b.mode === 'legacy' ? segmentedConstant(b, Segment.es) : b.const64(0)
 const backwards = (b: Builder): Value =>
   b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.df)))
 
+/** Writes a register by the address size: 32 bits clear the upper half, 16 bits keep what is above. */
+function writeMasked(b: Builder, register: number, value: Value, mask: Value): void {
+  const narrow = b.i64.eq(mask, b.const64(0xffff))
+  const kept = b.select(narrow, b.i64.and(readGpr(b, register), b.const64(~0xffff)), b.const64(0))
+  writeGpr(b, register, b.i64.or(kept, b.i64.and(value, mask)))
+}
 /** Moves an index register by `bytes`. */
 function advance(b: Builder, register: number, bytes: Value, mask: Value): void {
-  writeGpr(b, register, b.i64.and(b.i64.add(readGpr(b, register), bytes), mask))
+  writeMasked(b, register, b.i64.add(readGpr(b, register), bytes), mask)
 }
 
 /** What the five instructions differ in. Accesses and values are of `bits` bits. */
@@ -126,7 +134,8 @@ function repetition(name: string, bits: Bits, operation: StringOperation): Proce
     let possible = minimum(count, charged)
     if (operation.source) possible = minimum(possible, room(source))
     if (operation.destination !== 'none') possible = minimum(possible, room(destination))
-    // With bases that are multiples of a page, addresses wrap between pages only.
+    // With bases that are multiples of a page, addresses wrap between pages only; segmented ones have their bases looked
+    // at by the spans.
     const bases = b.i64.and(b.i64.or(sourceBase!, destinationBase!), b.const64(PAGE - 1))
     const n = b.local(i32, b.select(b.i64.eqz(bases), b.i32.wrapI64(possible), b.const32(0)))
 
@@ -211,7 +220,7 @@ function repetition(name: string, bits: Bits, operation: StringOperation): Proce
     const iterations = b.i64.extendI32U(b.get(done))
     const rest = b.i64.sub(count, iterations)
     const bytes = b.i64.mul(iterations, step)
-    writeGpr(b, Gpr.rcx, rest)
+    writeMasked(b, Gpr.rcx, rest, mask!)
     if (operation.source) advance(b, Gpr.rsi, bytes, mask!)
     if (operation.destination !== 'none') advance(b, Gpr.rdi, bytes, mask!)
     b.stateStore(Access.u64, State.budget, b.i64.sub(budget, b.i64.sub(iterations, one)))

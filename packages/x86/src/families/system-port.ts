@@ -11,6 +11,7 @@ import { Segment, State } from '../state-layout.ts'
 import { bit } from '../system/bit-field.ts'
 import { portRead, portWrite } from '../system/exit.ts'
 import { requirePort } from '../system/port-permission.ts'
+import { segmentedConstant } from '../system/segmentation.ts'
 import { Gpr, readGpr, writeGpr } from './registers.ts'
 import { accessOf, accumulator, type Bits } from './sizes.ts'
 
@@ -66,7 +67,8 @@ const ins =
       b.call(requirePort, port, size)
       const access = accessOf(bits)
       // ES, which no prefix overrides.
-      const address = readGpr(b, Gpr.rdi, o.addressBits)
+      const offset = readGpr(b, Gpr.rdi, o.addressBits)
+      const address = b.mode === 'legacy' ? b.i64.add(segmentedConstant(b, Segment.es), offset) : offset
       const place = b.guestRef(access, address)
       b.refStore(access, place, b.call(portRead, port, size), address)
       step(b, Gpr.rdi, bits, o.addressBits)

@@ -18,7 +18,9 @@ import {
 import { cpuid } from '../system/cpuid.ts'
 import { currentPrivilege, requireSupervisor, selectorOf } from '../system/descriptor.ts'
 import { flushPage, modeChanged } from '../system/engine.ts'
+import { usesDescriptors } from '../system/mode.ts'
 import { readMsr, readTsc, writeMsr } from '../system/msr.ts'
+import { linearOf } from '../system/segmentation.ts'
 import { Gpr, readGpr, writeGpr } from './registers.ts'
 import { rexW } from './sizes.ts'
 
@@ -56,25 +58,30 @@ const storeTable =
   (b, o) => {
     requireUnprivilegedReads(b)
     const address = o.address()
-    b.guestStore(Access.u64, b.i64.add(address, b.const64(2)), b.stateLoad(Access.u64, base))
+    const bytes = b.mode === 'legacy' ? Access.u32 : Access.u64
+    b.guestStore(bytes, b.i64.add(address, b.const64(2)), b.stateLoad(Access.u64, base))
     b.guestStore(Access.u16, address, b.i64.extendI32U(b.stateLoad(Access.i32, limit)))
   }
+/** @param bits - of the base: with an operand size of 16 bits outside 64-bit mode 24, else that of the mode */
 const loadTable =
-  (base: number, limit: number): Body =>
+  (base: number, limit: number, bits?: 24): Body =>
   (b, o) => {
     requireSupervisor(b)
     const address = o.address()
     const newLimit = b.guestLoad(Access.u16, address)
-    const newBase = b.guestLoad(Access.u64, b.i64.add(address, b.const64(2)))
-    b.if(notCanonical(b, newBase), () => gp(b))
+    const bytes = b.mode === 'legacy' ? Access.u32 : Access.u64
+    const whole = b.guestLoad(bytes, b.i64.add(address, b.const64(2)))
+    const newBase = bits === 24 ? b.truncate(24, whole) : whole
+    if (b.mode !== 'legacy') b.if(notCanonical(b, newBase), () => gp(b))
     b.stateStore(Access.u64, base, newBase)
     b.stateStore(Access.i32, limit, b.i32.wrapI64(newLimit))
   }
 const storeWord =
   (value: (b: Builder) => Value): Body =>
   (b, o) => {
+    const stored = value(b)
     requireUnprivilegedReads(b)
-    o.write(0, value(b))
+    o.write(0, stored)
   }
 /** A register of any operand size, or a word of memory. */
 const wordForms = (mnemonic: string, encoding: string, body: Body): Form[] => [
@@ -82,10 +89,13 @@ const wordForms = (mnemonic: string, encoding: string, body: Body): Form[] => [
   form(`${mnemonic} r32/m16`, encoding, body),
   form(`${mnemonic} r64/m16`, `REX.W + ${encoding}`, body),
 ]
+/** SLDT and STR, which real and virtual-8086 mode do not know. */
 const selector =
   (segment: number) =>
-  (b: Builder): Value =>
-    b.i64.extendI32U(selectorOf(b, segment))
+  (b: Builder): Value => {
+    if (b.mode === 'legacy') b.if(b.i32.eqz(usesDescriptors(b)), () => b.raise(Vector.ud))
+    return b.i64.extendI32U(selectorOf(b, segment))
+  }
 
 /** EDX:EAX, from and to one i64. */
 function writeEdxEax(b: Builder, value: Value): void {
@@ -123,7 +133,7 @@ const rdpmc: Body = (b) => gp(b)
 const supervisorNop: Body = (b) => requireSupervisor(b)
 const invlpg: Body = (b, o) => {
   requireSupervisor(b)
-  b.call(flushPage, o.address())
+  b.call(flushPage, linearOf(b, o.address()))
   next(b)
 }
 
@@ -163,6 +173,10 @@ export const systemRegisterForms: readonly Form[] = [
   form('MOV CR0-CR7, r64', '0F 22 /r', movToControl, { ends: true, mode: 'only64' }),
   form('MOV r64, DR0-DR7', '0F 21 /r', movFromDebug, { mode: 'only64' }),
   form('MOV DR0-DR7, r64', '0F 23 /r', movToDebug, { ends: true, mode: 'only64' }),
+  form('MOV r32, CR0-CR7', '0F 20 /r', movFromControl, { mode: 'no64' }),
+  form('MOV CR0-CR7, r32', '0F 22 /r', movToControl, { ends: true, mode: 'no64' }),
+  form('MOV r32, DR0-DR7', '0F 21 /r', movFromDebug, { mode: 'no64' }),
+  form('MOV DR0-DR7, r32', '0F 23 /r', movToDebug, { ends: true, mode: 'no64' }),
   form('CLTS', '0F 06', clts, ends),
   form('LMSW r/m16', '0F 01 /6', lmsw, ends),
   ...wordForms(
@@ -174,6 +188,8 @@ export const systemRegisterForms: readonly Form[] = [
   form('SIDT m', '0F 01 /1', storeTable(State.idtrBase, State.idtrLimit)),
   form('LGDT m', '0F 01 /2', loadTable(State.gdtrBase, State.gdtrLimit)),
   form('LIDT m', '0F 01 /3', loadTable(State.idtrBase, State.idtrLimit)),
+  form('LGDT m', 'o16 0F 01 /2', loadTable(State.gdtrBase, State.gdtrLimit, 24), { mode: 'no64' }),
+  form('LIDT m', 'o16 0F 01 /3', loadTable(State.idtrBase, State.idtrLimit, 24), { mode: 'no64' }),
   form('INVLPG m', '0F 01 /7', invlpg, ends),
   ...wordForms('SLDT', '0F 00 /0', storeWord(selector(Segment.ldtr))),
   ...wordForms('STR', '0F 00 /1', storeWord(selector(Segment.tr))),
@@ -184,7 +200,8 @@ export const systemRegisterForms: readonly Form[] = [
   form('WRMSR', '0F 30', wrmsr, ends),
   form('RDTSC', '0F 31', rdtsc),
   form('RDTSCP', '0F 01 F9', rdtscp, { feature: 'rdtscp' }),
-  form('RDPID r64', 'F3 0F C7 /7', rdpid, { feature: 'rdpid' }),
+  form('RDPID r64', 'F3 0F C7 /7', rdpid, { feature: 'rdpid', mode: 'only64' }),
+  form('RDPID r32', 'F3 0F C7 /7', rdpid, { feature: 'rdpid', mode: 'no64' }),
   form('RDPMC', '0F 33', rdpmc),
   form('INVD', '0F 08', supervisorNop),
   form('WBINVD', '0F 09', supervisorNop),

@@ -1,12 +1,12 @@
 /**
- * Segment registers and descriptors in 64-bit mode: MOV and POP to segment registers, LSS, LFS, LGS, LLDT, LTR, LAR,
- * LSL, VERR, VERW.
+ * Segment registers and descriptors: MOV and POP to segment registers, LDS, LES, LSS, LFS, LGS, LLDT, LTR, LAR, LSL,
+ * VERR, VERW, ARPL.
  */
 import type { Builder, Value } from '../ir/builder.ts'
 import { Privilege } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { type Body, type Form, form } from '../isa/form.ts'
+import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag, Segment, SegmentField, State, Vector } from '../state-layout.ts'
 import { bit, bitField32, notCanonical } from '../system/bit-field.ts'
 import {
@@ -25,7 +25,9 @@ import {
   storeNullSegment,
   storeSegment,
 } from '../system/descriptor.ts'
-import { afterPop, Gpr, top, writeGpr } from './registers.ts'
+import { inLongMode, usesDescriptors } from '../system/mode.ts'
+import { stackMask } from '../system/stack.ts'
+import { afterPop, Gpr, readGpr, top, writeGpr, writeStackPointer } from './registers.ts'
 import { accessOf, type Bits, rexW, wordSizes } from './sizes.ts'
 
 const { i32, i64 } = Type
@@ -48,8 +50,19 @@ const popSegment =
   (segment: number, bits: Bits): Body =>
   (b) => {
     const selector = b.i32.and(b.i32.wrapI64(top(b, bits)), b.const32(0xffff))
+    const after = afterPop(b, bits / 8)
+    // The pointer moves as the old SS says.
+    const mask = segment === Segment.ss ? b.call(stackMask) : undefined
+    const old = readGpr(b, Gpr.rsp)
     b.call(loadSegment, b.const32(segment), selector)
-    writeGpr(b, Gpr.rsp, afterPop(b, bits / 8))
+    if (mask === undefined) {
+      writeStackPointer(b, after)
+      return
+    }
+    const kept = b.i64.and(old, b.i64.xor(mask, b.const64(0xffff_ffff)))
+    writeGpr(b, Gpr.rsp, b.i64.or(kept, b.i64.and(after, mask)))
+    b.stateStore(Access.i32, State.interruptShadow, b.const32(1))
+    b.resync(b.nextRip())
   }
 
 const loadFarPointer =
@@ -80,15 +93,25 @@ const loadSystemSegment: Procedure = procedure(
       b.return()
     })
     b.if(b.i32.and(selector!, b.const32(4)), gp)
-    b.if(b.i32.gtU(b.i32.add(error, b.const32(15)), b.stateLoad(Access.i32, State.gdtrLimit)), gp)
+    const long = inLongMode(b)
+    const last = b.select(long, b.const32(15), b.const32(7))
+    b.if(b.i32.gtU(b.i32.add(error, last), b.stateLoad(Access.i32, State.gdtrLimit)), gp)
     const address = b.call(descriptorAddress, selector!)
     const low = b.guestLoad(Access.u64, address, Privilege.supervisor)
-    const high = b.guestLoad(Access.u64, b.i64.add(address, b.const64(8)), Privilege.supervisor)
-    const wanted = b.select(isTask, b.const32(9), b.const32(2))
-    b.if(b.i32.ne(bitField32(b, low, DescriptorBit.accessed, 5), wanted), gp)
-    b.if(bitField32(b, high, 40, 5), gp)
+    const high = b.local(i64, b.const64(0))
+    b.if(long, () =>
+      b.set(high, b.guestLoad(Access.u64, b.i64.add(address, b.const64(8)), Privilege.supervisor)),
+    )
+    // An available TSS; outside IA-32e mode also one of 16 bits.
+    const type = bitField32(b, low, DescriptorBit.accessed, 5)
+    const task = b.i32.or(
+      b.i32.eq(type, b.const32(9)),
+      b.i32.and(b.i32.eqz(long), b.i32.eq(type, b.const32(1))),
+    )
+    b.if(b.i32.eqz(b.select(isTask, task, b.i32.eq(type, b.const32(2)))), gp)
+    b.if(bitField32(b, b.get(high), 40, 5), gp)
     b.if(b.i32.eqz(bit(b, low, DescriptorBit.present)), () => b.raise(Vector.np, error))
-    const base = b.i64.or(descriptorBase(b, low), b.i64.shl(high, b.const64(32)))
+    const base = b.i64.or(descriptorBase(b, low), b.i64.shl(b.get(high), b.const64(32)))
     b.if(notCanonical(b, base), gp)
     b.if(isTask, () => markBusy(b, selector!))
     const busy = b.select(isTask, b.const64(1n << BigInt(DescriptorBit.writable)), b.const64(0))
@@ -97,9 +120,14 @@ const loadSystemSegment: Procedure = procedure(
     b.return()
   },
 )
+/** Real and virtual-8086 mode do not know these instructions. */
+function requireDescriptors(b: Builder): void {
+  if (b.mode === 'legacy') b.if(b.i32.eqz(usesDescriptors(b)), () => b.raise(Vector.ud))
+}
 const loadSystem =
   (segment: number): Body =>
   (b, o) => {
+    requireDescriptors(b)
     requireSupervisor(b)
     b.call(loadSystemSegment, b.const32(segment), b.i32.and(b.i32.wrapI64(o.read(0)), b.const32(0xffff)))
   }
@@ -110,6 +138,9 @@ const Query = { rights: 0, limit: 1, readable: 2, writable: 3 } as const
 /** System types that LAR and LSL accept in long mode: LDT, TSS available and busy; LAR a call gate, too. */
 const LIMIT_TYPES = (1 << 0x2) | (1 << 0x9) | (1 << 0xb)
 const RIGHTS_TYPES = LIMIT_TYPES | (1 << 0xc)
+/** Outside it also TSSs of 16 bits; LAR their call gates and task gates. */
+const LEGACY_LIMIT_TYPES = LIMIT_TYPES | (1 << 0x1) | (1 << 0x3)
+const LEGACY_RIGHTS_TYPES = LEGACY_LIMIT_TYPES | (1 << 0xc) | (1 << 0x4) | (1 << 0x5)
 
 /** The descriptor of a selector that may be looked at for `query`, or 0. (selector, query) -> i64 */
 const inspect: Procedure = procedure(
@@ -125,7 +156,11 @@ const inspect: Procedure = procedure(
     const verifies = b.i32.geU(query!, b.const32(Query.readable))
     const isSegment = bit(b, descriptor, DescriptorBit.segment)
     const type = bitField32(b, descriptor, DescriptorBit.accessed, 4)
-    const types = b.select(is(Query.rights), b.const32(RIGHTS_TYPES), b.const32(LIMIT_TYPES))
+    const types = b.select(
+      inLongMode(b),
+      b.select(is(Query.rights), b.const32(RIGHTS_TYPES), b.const32(LIMIT_TYPES)),
+      b.select(is(Query.rights), b.const32(LEGACY_RIGHTS_TYPES), b.const32(LEGACY_LIMIT_TYPES)),
+    )
     const systemFits = b.i32.and(b.i32.and(b.i32.shrU(types, type), b.const32(1)), b.i32.eqz(verifies))
     b.if(b.i32.eqz(b.i32.or(isSegment, systemFits)), no)
     const code = isCode(b, descriptor)
@@ -146,6 +181,7 @@ const inspect: Procedure = procedure(
 )
 
 function inspectOperand(b: Builder, source: Value, query: number): Value {
+  requireDescriptors(b)
   const selector = b.i32.and(b.i32.wrapI64(source), b.const32(0xffff))
   return b.call(inspect, selector, b.const32(query))
 }
@@ -171,12 +207,39 @@ const verify =
   (b, o) =>
     setFound(b, inspectOperand(b, o.read(0), query))
 
+/** The first operand's RPL is raised to that of the second. */
+const adjustRpl: Body = (b, o) => {
+  requireDescriptors(b)
+  const least = b.i64.and(o.read(1), b.const64(3))
+  const set = b.local(i32, b.const32(0))
+  o.modify(
+    0,
+    (old) => {
+      const rpl = b.i64.and(old, b.const64(3))
+      return b.select(b.i64.ltU(rpl, least), b.i64.or(b.i64.and(old, b.const64(~3)), least), old)
+    },
+    (old) => b.set(set, b.i64.ltU(b.i64.and(old, b.const64(3)), least)),
+  )
+  b.flagsSet(Flag.zf, b.i32.shl(b.get(set), b.const32(6)))
+}
+const no64: FormOptions = { mode: 'no64' }
+
 export const systemSegmentForms: readonly Form[] = [
   form('MOV Sreg, r/m16', '8E /r', movToSegment, { ends: true }),
-  ...([16, 64] as const).flatMap((bits) => [
-    form('POP FS', `${bits === 16 ? 'o16 ' : ''}0F A1`, popSegment(Segment.fs, bits)),
-    form('POP GS', `${bits === 16 ? 'o16 ' : ''}0F A9`, popSegment(Segment.gs, bits)),
+  form('POP FS', 'o16 0F A1', popSegment(Segment.fs, 16)),
+  form('POP GS', 'o16 0F A9', popSegment(Segment.gs, 16)),
+  form('POP FS', '0F A1', popSegment(Segment.fs, 64), { mode: 'only64' }),
+  form('POP GS', '0F A9', popSegment(Segment.gs, 64), { mode: 'only64' }),
+  form('POP FS', 'o32 0F A1', popSegment(Segment.fs, 32), no64),
+  form('POP GS', 'o32 0F A9', popSegment(Segment.gs, 32), no64),
+  ...([16, 32] as const).flatMap((bits) => [
+    form('POP ES', `o${bits} 07`, popSegment(Segment.es, bits), no64),
+    form('POP SS', `o${bits} 17`, popSegment(Segment.ss, bits), { ...no64, ends: true }),
+    form('POP DS', `o${bits} 1F`, popSegment(Segment.ds, bits), no64),
+    form(`LES r${bits}, m16:${bits}`, 'C4 /r', loadFarPointer(Segment.es, bits), no64),
+    form(`LDS r${bits}, m16:${bits}`, 'C5 /r', loadFarPointer(Segment.ds, bits), no64),
   ]),
+  form('ARPL r/m16, r16', '63 /r', adjustRpl, no64),
   ...wordSizes.flatMap((bits) => [
     form(`LSS r${bits}, m16:${bits}`, `${rexW(bits)}0F B2 /r`, loadFarPointer(Segment.ss, bits), {
       ends: true,

@@ -6,15 +6,17 @@ import type { Builder, Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { Flag, State, Vector } from '../state-layout.ts'
-import { bitField32 } from '../system/bit-field.ts'
 import { deliverInterrupt, EventKind } from '../system/deliver.ts'
-import { currentPrivilege, requireSupervisor } from '../system/descriptor.ts'
-import { farCall, farJump, farReturn, interruptReturn } from '../system/far-return.ts'
+import { requireSupervisor } from '../system/descriptor.ts'
+import { farReturn, interruptReturn } from '../system/far-return.ts'
+import { farTransfer } from '../system/far-transfer.ts'
 import { swapGs, syscall, sysenter, sysexit, systemReturn } from '../system/fast-call.ts'
+import { clearInterrupts, setInterrupts } from '../system/virtual-flags.ts'
 import { accessOf, type Bits, operandSize, wordSizes } from './sizes.ts'
 
 const ends: FormOptions = { ends: true }
 const only64: FormOptions = { ends: true, mode: 'only64' }
+const no64: FormOptions = { ends: true, mode: 'no64' }
 
 /** Goes on where a procedure has put RIP. */
 const proceed = (b: Builder): void => b.resync(b.stateLoad(Access.u64, State.rip))
@@ -25,13 +27,17 @@ const interrupt = (b: Builder, vector: Value, kind: number): void => {
   b.call(deliverInterrupt, vector, b.const32(kind))
   proceed(b)
 }
-const int: Body = (b, o) => interrupt(b, b.i32.wrapI64(o.read(0)), EventKind.software)
+const int: Body = (b, o) => interrupt(b, b.i32.wrapI64(o.read(0)), EventKind.numbered)
 const int3: Body = (b) => interrupt(b, b.const32(Vector.bp), EventKind.software)
+/** INTO: INT 4 if OF is set. */
+const into: Body = (b) => b.if(b.flag(Flag.of), () => interrupt(b, b.const32(Vector.of), EventKind.software))
 const int1: Body = (b) => interrupt(b, b.const32(Vector.db), EventKind.privileged)
 
 const iret =
   (bits: Bits): Body =>
   (b) => {
+    // A task switch saves it.
+    b.stateStore(Access.u64, State.rip, b.nextRip())
     b.call(interruptReturn, b.const32(bits / 8))
     proceed(b)
   }
@@ -49,39 +55,27 @@ function farPointer(b: Builder, address: Value, bits: Bits): { offset: Value; se
   const selector = b.i32.wrapI64(b.guestLoad(Access.u16, b.i64.add(address, b.const64(bits / 8))))
   return { offset, selector }
 }
-const jmpFar =
-  (bits: Bits): Body =>
+const transfer = (b: Builder, selector: Value, offset: Value, bits: Bits, calls: number): void => {
+  b.call(farTransfer, selector, offset, b.const32(bits / 8), b.const32(calls), b.nextRip())
+  proceed(b)
+}
+/** JMP (0) or CALL (1) through a far pointer in memory. */
+const transferIndirect =
+  (bits: Bits, calls: number): Body =>
   (b, o) => {
     const { offset, selector } = farPointer(b, o.address(), bits)
-    b.call(farJump, selector, offset)
-    proceed(b)
+    transfer(b, selector, offset, bits, calls)
   }
-const callFar =
-  (bits: Bits): Body =>
-  (b, o) => {
-    const { offset, selector } = farPointer(b, o.address(), bits)
-    b.call(farCall, selector, offset, b.const32(bits / 8), b.nextRip())
-    proceed(b)
-  }
+const transferDirect =
+  (bits: Bits, calls: number): Body =>
+  (b, o) =>
+    transfer(b, b.i32.wrapI64(o.farSelector()), o.read(0), bits, calls)
 
-const rflags = (b: Builder): Value => b.stateLoad(Access.u64, State.rflags)
-const setRflags = (b: Builder, value: Value): void => b.stateStore(Access.u64, State.rflags, value)
-/** #GP(0) unless CPL <= IOPL. */
-const requireIopl = (b: Builder): void =>
-  b.if(b.i32.gtU(currentPrivilege(b), bitField32(b, rflags(b), 12, 2)), () =>
-    b.raise(Vector.gp, b.const32(0)),
-  )
 const cli: Body = (b) => {
-  requireIopl(b)
-  setRflags(b, b.i64.and(rflags(b), b.const64(~Flag.if)))
+  b.call(clearInterrupts)
 }
 const sti: Body = (b) => {
-  requireIopl(b)
-  const before = rflags(b)
-  b.if(b.i64.eqz(b.i64.and(before, b.const64(Flag.if))), () => {
-    setRflags(b, b.i64.or(before, b.const64(Flag.if)))
-    b.stateStore(Access.i32, State.interruptShadow, b.const32(1))
-  })
+  b.call(setInterrupts)
   b.resync(b.nextRip())
 }
 const hlt: Body = (b) => {
@@ -94,14 +88,19 @@ export const systemTransferForms: readonly Form[] = [
   form('INT imm8', 'CD ib', int, ends),
   form('INT3', 'CC', int3, ends),
   form('INT1', 'F1', int1, ends),
+  form('INTO', 'CE', into, no64),
+  ...([16, 32] as const).flatMap((bits) => [
+    form(`JMP ptr16:${bits}`, `EA ${bits === 16 ? 'cd' : 'cp'}`, transferDirect(bits, 0), no64),
+    form(`CALL ptr16:${bits}`, `9A ${bits === 16 ? 'cd' : 'cp'}`, transferDirect(bits, 1), no64),
+  ]),
   ...wordSizes.map((bits, index) =>
     form(['IRET', 'IRETD', 'IRETQ'][index]!, `${operandSize(bits)}CF`, iret(bits), ends),
   ),
   ...wordSizes.flatMap((bits, index) => [
     form(['RETFW', 'RETF', 'RETFQ'][index]!, `${operandSize(bits)}CB`, retf(bits), ends),
     form(`${['RETFW', 'RETF', 'RETFQ'][index]} imm16`, `${operandSize(bits)}CA iw`, retf(bits), ends),
-    form(`JMP m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /5`, jmpFar(bits), ends),
-    form(`CALL m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /3`, callFar(bits), ends),
+    form(`JMP m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /5`, transferIndirect(bits, 0), ends),
+    form(`CALL m16:${bits}`, `${bits === 64 ? 'REX.W + ' : ''}FF /3`, transferIndirect(bits, 1), ends),
   ]),
   form(
     'SYSCALL',

@@ -65,12 +65,20 @@ export class IrError extends TrapframeError {
   }
 }
 
+/**
+ * Mode of the instruction whose body is built: `long` is 64-bit mode, `legacy` every other one. Procedures are compiled
+ * once; they do not look at this, but at the state.
+ */
+export type CodeMode = 'long' | 'legacy'
+
 const typeNames = ['none', 'i32', 'i64', 'f32', 'f64', 'v128']
 
 export class Builder {
   readonly code: Code
   /** Procedures that the code calls, in the order of `Op.call`'s numbers. Shared by everything that is compiled together. */
   readonly procedures: ProcedureTable
+  /** Set by whoever builds the body of an instruction. */
+  mode: CodeMode = 'long'
   readonly i32!: NumericOperations
   readonly i64!: NumericOperations
   readonly f32!: NumericOperations

@@ -6,6 +6,7 @@
 import { type Builder, IrError, type Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
 import { Segment, SegmentField, State, segmentOffset } from '../state-layout.ts'
+import { segmentedConstant } from '../system/segmentation.ts'
 import { type Decoded, HIGH_BYTE, Repeat } from './decoder.ts'
 import { isVectorKind, takesMemory } from './encoding.ts'
 import type { Form } from './form.ts'
@@ -13,14 +14,16 @@ import type { Binding } from './operands.ts'
 
 /**
  * The binding of one decoded instruction. The record must stay as it is while the IR is built.
- * @param mode - that of the CPU: bases of ES, CS, SS and DS count outside 64-bit mode only
+ * @param mode - that of the CPU; addresses are segmented outside 64-bit mode
  */
 export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 | 32 | 16): Binding {
   const addressBits = decoded.addressBits as 16 | 32 | 64
-  const base = (segment: number): Value =>
-    mode === 64 && segment < Segment.fs
+  const base = (segment: number): Value => {
+    if (mode !== 64) return segmentedConstant(b, segment)
+    return segment < Segment.fs
       ? b.const64(0)
       : b.stateLoad(Access.u64, segmentOffset(segment, SegmentField.base))
+  }
   const firstImmediate = form.operands.findIndex((kind) => kind.startsWith('imm') || kind.startsWith('ptr'))
 
   const registerNumber = (index: number): number => {
@@ -61,11 +64,10 @@ export function bindDecoded(b: Builder, form: Form, decoded: Decoded, mode: 64 |
       index === firstImmediate
         ? b.const64((BigInt(decoded.immediateHigh) << 32n) | BigInt(decoded.immediateLow >>> 0))
         : b.const64(decoded.immediate2),
-    segmentBase: (segment) => base(decoded.segmentOverride >= 0 ? decoded.segmentOverride : segment),
-    target: () => {
-      const target = b.i64.add(b.nextRip(), b.const64(decoded.relative))
-      return mode === 64 ? target : b.truncate(decoded.operandBits === 16 ? 16 : 32, target)
-    },
+    secondImmediate: () => b.const64(decoded.immediate2),
+    segmentBase: (segment) =>
+      base(decoded.segmentOverride >= 0 && segment !== Segment.es ? decoded.segmentOverride : segment),
+    target: () => b.i64.add(b.nextRip(), b.const64(decoded.relative)),
     addressBits,
     lock: decoded.lock === 1,
     repeat: decoded.repeat === Repeat.rep ? 'rep' : decoded.repeat === Repeat.repne ? 'repne' : 'none',

@@ -1,12 +1,12 @@
 /**
- * The encoder: a form and its operands to bytes, 64-bit mode. The displacement is as short as it can be unless it is
+ * The encoder: a form and its operands to bytes, for code of 64, 32 or 16 bits. The displacement is as short as it can be unless it is
  * asked for; which form is shortest is the assembler's question.
  *
  * `operandShapes` tells a generator of tests what each operand of a form may be.
  */
 import { TrapframeError } from '@trapframe/core'
 import { HIGH_BYTE } from './decoder.ts'
-import { type Encoding, encodingOf, isMemoryKind, takesMemory } from './encoding.ts'
+import { type Encoding, encodingOf, isMemoryKind, SizeBit, takesMemory } from './encoding.ts'
 import type { Form, OperandKind } from './form.ts'
 import { operandBits } from './operands.ts'
 
@@ -23,8 +23,8 @@ export interface MemoryOperand {
   readonly ripRelative?: boolean
   /** Segment override (0 to 5: ES, CS, SS, DS, FS, GS). */
   readonly segment?: number
-  /** Default 64. */
-  readonly addressBits?: 32 | 64
+  /** Default: that of the mode. */
+  readonly addressBits?: 16 | 32 | 64
   /** The displacement takes four bytes even if it is small. */
   readonly wideDisplacement?: boolean
 }
@@ -44,7 +44,9 @@ export interface EncodeOptions {
   /** Segment override of an instruction with an implicit address (string instructions, XLAT). */
   readonly segment?: number
   /** Address size of an instruction with an implicit address. */
-  readonly addressBits?: 32 | 64
+  readonly addressBits?: 16 | 32 | 64
+  /** Kind of code. Default: 64, or 32 for forms that 64-bit mode does not have. */
+  readonly mode?: 64 | 32 | 16
 }
 
 /** The operands cannot be encoded with this form. */
@@ -70,6 +72,12 @@ export function encodeForm(
   const fail: (problem: string) => never = (problem) => {
     throw new EncodeError(form, problem)
   }
+  const mode = options.mode ?? (form.options.mode === 'no64' ? 32 : 64)
+  if (
+    form.options.mode === (mode === 64 ? 'no64' : 'only64') ||
+    (mode !== 64 && (encoding.w || encoding.default64))
+  )
+    fail(`is not in code of ${mode} bits`)
   let rex = encoding.w ? 0x48 : 0
   let reg = Math.max(encoding.digit, 0)
   let rm = Math.max(encoding.rmDigit, 0)
@@ -120,12 +128,17 @@ export function encodeForm(
   // ModRM, SIB, displacement.
   const tail: number[] = []
   if (encoding.modrm) {
-    if (memory) rex |= encodeMemory(memory, reg, tail, fail)
-    else tail.push(0xc0 | (reg << 3) | rm)
+    if (memory) {
+      const bits = memory.addressBits ?? mode
+      if ((bits === 64) !== (mode === 64) && bits !== 32)
+        fail(`addresses of ${bits} bits are not in code of ${mode} bits`)
+      if (bits === 16) encodeMemory16(memory, reg, tail, fail)
+      else rex |= encodeMemory(memory, reg, tail, fail, mode)
+    } else tail.push(0xc0 | (reg << 3) | rm)
   }
   if (encoding.moffs) {
     const address = BigInt(memory?.displacement ?? 0)
-    for (let shift = 0n; shift < BigInt(memory?.addressBits ?? 64); shift += 8n)
+    for (let shift = 0n; shift < BigInt(memory?.addressBits ?? mode); shift += 8n)
       tail.push(Number((address >> shift) & 0xffn))
   }
 
@@ -154,8 +167,8 @@ export function encodeForm(
   const bytes: number[] = []
   const segment = memory?.segment ?? options.segment
   if (segment !== undefined) bytes.push(segmentPrefix[segment] ?? fail(`no segment ${segment}`))
-  const addressBits = encoding.addressBits || (memory?.addressBits ?? options.addressBits ?? 64)
-  if (addressBits === 32) bytes.push(0x67)
+  const addressBits = encoding.addressBits || (memory?.addressBits ?? options.addressBits ?? mode)
+  if (addressBits !== mode) bytes.push(0x67)
   if (options.lock) bytes.push(0xf0)
   if (options.repeat) bytes.push(options.repeat === 'rep' ? 0xf3 : 0xf2)
   if (encoding.vex) {
@@ -163,7 +176,8 @@ export function encodeForm(
     return Uint8Array.from([...bytes, encoding.opcode, ...tail])
   }
   const prefix = mandatory[encoding.prefix]
-  if (encoding.size16 && prefix !== 0x66) bytes.push(0x66)
+  const wantsOther = mode === 16 ? size32(encoding) : encoding.size16
+  if (wantsOther && prefix !== 0x66) bytes.push(0x66)
   if (prefix !== undefined) bytes.push(prefix)
   // NOP's opcode is XCHG only with REX.B.
   if (
@@ -174,6 +188,7 @@ export function encodeForm(
     (rex & 1) === 0
   )
     fail('90 without REX.B is NOP')
+  if (rex !== 0 && mode !== 64) fail(`no such register in code of ${mode} bits`)
   if (rex !== 0) {
     if (noRex) fail('AH, CH, DH and BH cannot be encoded with REX')
     bytes.push(rex)
@@ -182,6 +197,11 @@ export function encodeForm(
   if (encoding.map > 1) bytes.push(encoding.map === 2 ? 0x38 : 0x3a)
   bytes.push(encoding.opcode | opcodeRegister)
   return Uint8Array.from([...bytes, ...tail])
+}
+
+/** Whether code of 16 bits has to ask for an operand size of 32. */
+function size32({ sizes, relativeBytes }: Encoding): boolean {
+  return sizes === SizeBit.bits32 || relativeBytes === 4
 }
 
 const vexPrefix: Readonly<Record<string, number>> = { NP: 0, '66': 1, F3: 2, F2: 3 }
@@ -201,11 +221,15 @@ function encodeMemory(
   reg: number,
   to: number[],
   fail: (problem: string) => never,
+  mode: 64 | 32 | 16,
 ): number {
   const { base, index, scale = 0, ripRelative = false } = memory
   const bits = BigInt(memory.displacement ?? 0)
   const displacement = Number(BigInt.asIntN(32, bits))
-  if (BigInt(displacement) !== bits && !(memory.addressBits === 32 && bits === BigInt(displacement >>> 0)))
+  if (
+    BigInt(displacement) !== bits &&
+    !((memory.addressBits === 32 || mode !== 64) && bits === BigInt(displacement >>> 0))
+  )
     fail(`displacement ${bits} does not fit 32 bits`)
   if (index === 4) fail('RSP cannot be an index')
   if (scale < 0 || scale > 3) fail(`scale ${scale} is not 0 to 3`)
@@ -226,7 +250,10 @@ function encodeMemory(
     displacementBytes = 0
   }
   const modrm = (mod << 6) | (reg << 3)
-  if (ripRelative) {
+  if (ripRelative && mode !== 64) fail(`RIP-relative addresses are not in code of ${mode} bits`)
+  if (mode !== 64 && base === undefined && index === undefined) {
+    to.push(modrm | 5)
+  } else if (ripRelative) {
     if (base !== undefined || index !== undefined) fail('RIP with another register')
     to.push(modrm | 5)
   } else if (index !== undefined || base === undefined || (base & 7) === 4) {
@@ -239,6 +266,45 @@ function encodeMemory(
   }
   for (let byte = 0; byte < displacementBytes; byte++) to.push((displacement >> (byte * 8)) & 0xff)
   return rex
+}
+
+/** ModRM.rm of addresses of 16 bits, by base and index. */
+const pairs: readonly (readonly [base: number, index: number])[] = [
+  [3, 6],
+  [3, 7],
+  [5, 6],
+  [5, 7],
+  [6, -1],
+  [7, -1],
+  [5, -1],
+  [3, -1],
+]
+
+/** Appends ModRM and displacement of an address of 16 bits: BX or BP, SI or DI. */
+function encodeMemory16(
+  memory: MemoryOperand,
+  reg: number,
+  to: number[],
+  fail: (problem: string) => never,
+): void {
+  const { base, index, scale = 0 } = memory
+  const bits = BigInt(memory.displacement ?? 0)
+  const displacement = Number(BigInt.asIntN(16, bits))
+  if (bits < -0x8000n || bits > 0xffffn) fail(`displacement ${bits} does not fit 16 bits`)
+  const low = displacement & 0xff
+  const high = (displacement >> 8) & 0xff
+  if (base === undefined && index === undefined) {
+    to.push((reg << 3) | 6, low, high)
+    return
+  }
+  const first = base ?? index!
+  const second = base === undefined ? -1 : (index ?? -1)
+  const rm = pairs.findIndex(([x, y]) => (x === first && y === second) || (x === second && y === first))
+  if (rm < 0 || scale !== 0) fail('no such address of 16 bits')
+  if (memory.wideDisplacement || displacement < -128 || displacement > 127)
+    to.push(0x80 | (reg << 3) | rm, low, high)
+  else if (displacement !== 0 || rm === 6) to.push(0x40 | (reg << 3) | rm, low)
+  else to.push((reg << 3) | rm)
 }
 
 /** Whether a value, signed or unsigned at the width that the instruction sees, can be this immediate. */

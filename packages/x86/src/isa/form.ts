@@ -66,6 +66,8 @@ export const operandKinds = [
   'm16:32',
   'm16:64',
   'm16&64',
+  'm16&16',
+  'm32&32',
   'moffs8',
   'moffs16',
   'moffs32',

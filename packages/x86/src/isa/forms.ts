@@ -3,8 +3,10 @@
  * rows; to add a family, add its file here.
  */
 import { arithmeticForms } from '../families/arithmetic.ts'
+import { bcdForms } from '../families/bcd.ts'
 import { bitForms } from '../families/bit.ts'
 import { bitManipulationForms } from '../families/bit-manipulation.ts'
+import { boundForms } from '../families/bound.ts'
 import { compareExchangeForms } from '../families/compare-exchange.ts'
 import { controlForms } from '../families/control.ts'
 import { flagControlForms } from '../families/flag-control.ts'
@@ -44,6 +46,8 @@ export const forms: readonly Form[] = [
   ...shiftRotateForms,
   ...stackForms,
   ...controlForms,
+  ...bcdForms,
+  ...boundForms,
   ...stringInstructionForms,
   ...flagControlForms,
   ...noOperationForms,

@@ -6,6 +6,7 @@
 import { type Builder, IrError, Privilege, type Value } from '../ir/builder.ts'
 import { Access } from '../ir/op.ts'
 import { Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
+import { linearOf } from '../system/segmentation.ts'
 import type { Form, OperandKind } from './form.ts'
 
 /** Where the operands of one instruction are. */
@@ -28,7 +29,9 @@ export interface Binding {
   linearAddress(distance?: Value): Value
   /** Immediate operand, extended as the form says and truncated to the width of the first operand. i64. */
   immediate(index: number): Value
-  /** Segment base for implicit addresses: of the override, else of `segment`. i64. */
+  /** Selector of a far pointer in the code (ptr16:32), or another second immediate. i64. */
+  secondImmediate(): Value
+  /** What an offset is added to for an implicit address in the override's segment, else in `segment`. i64. */
   segmentBase(segment: number): Value
   /** RIP of the direct target (rel8, rel32), i64. */
   target(): Value
@@ -145,12 +148,16 @@ export class Operands {
   target(): Value {
     return this.binding.target()
   }
+  /** Selector of a far pointer in the code, i64. */
+  farSelector(): Value {
+    return this.binding.secondImmediate()
+  }
 
   /** An integer operand, zero-extended to i64 (immediates as the form extends them, cut to the first operand's width). */
   read(index: number): Value {
     const b = this.#b
     const kind = this.kind(index)
-    if (kind.startsWith('imm')) return this.binding.immediate(index)
+    if (kind.startsWith('imm') || kind.startsWith('ptr')) return this.binding.immediate(index)
     if (kind === '1' || kind === '3') return b.const64(Number(kind))
     const bits = this.bits(index)
     const access = accessOfBits[bits]!
@@ -272,7 +279,8 @@ export class Operands {
   /** #GP(0) unless the linear address is a multiple of `bytes`. */
   requireAligned(address: Value, bytes: number): void {
     const b = this.#b
-    b.if(b.i32.wrapI64!(b.i64.and!(address, b.const64(bytes - 1))), () => b.raise(Vector.gp, b.const32(0)))
+    const linear = linearOf(b, address)
+    b.if(b.i32.wrapI64!(b.i64.and!(linear, b.const64(bytes - 1))), () => b.raise(Vector.gp, b.const32(0)))
   }
 
   #writeRegister(index: number, bits: number, value: Value): void {

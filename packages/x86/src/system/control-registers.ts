@@ -1,20 +1,23 @@
 /**
- * MOV to and from control and debug registers, LMSW, CLTS, in 64-bit mode (SDM volume 2, MOV; volume 3, 2.5 and 17.2).
+ * MOV to and from control and debug registers, LMSW, CLTS (SDM volume 2, MOV; volume 3, 2.5 and 17.2).
  *
- * Which CR4 bits may be set follows from CPUID, so that guest and semantics never disagree about a feature. Leaving
- * long mode by CR0.PG or CR4.PAE is #GP here, as it is in 64-bit mode.
+ * Which CR4 bits may be set follows from CPUID, so that guest and semantics never disagree about a feature.
+ *
+ * CR0.PG with EFER.LME enters IA-32e mode, from a code segment that is not 64-bit code; clearing it leaves that mode, out
+ * of compatibility mode only (SDM volume 3, 10.8.5).
  */
 
 import { updateFpuAvailability } from '../families/fpu-guard.ts'
 import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { State, Vector } from '../state-layout.ts'
-import { anyBit } from './bit-field.ts'
+import { Segment, State, Vector } from '../state-layout.ts'
+import { anyBit, bit } from './bit-field.ts'
 import { Cr0, Cr4, Efer } from './control-bits.ts'
 import { CpuidEntry, hasCpuidBit } from './cpuid.ts'
 import { requireSupervisor } from './descriptor.ts'
-import { flushTranslations, modeChanged } from './engine.ts'
+import { flushTranslations, modeChanged, physicalLoad } from './engine.ts'
+import { Attribute, attributesOf, in64BitMode, inLongMode } from './mode.ts'
 import { PHYSICAL_ADDRESS_BITS } from './page-walk.ts'
 
 const { i32, i64 } = Type
@@ -27,6 +30,7 @@ const CR4_BASE =
   Cr4.tsd | Cr4.de | Cr4.pse | Cr4.pae | Cr4.mce | Cr4.pge | Cr4.pce | Cr4.osfxsr | Cr4.osxmmexcpt
 /** CR4 bits that need a CPUID bit: CR4 bit, leaf, register, bit number. */
 const cr4Features: readonly (readonly [mask: number, leaf: number, field: number, bit: number])[] = [
+  [Cr4.vme | Cr4.pvi, 1, CpuidEntry.edx, 1],
   [Cr4.umip, 7, CpuidEntry.ecx, 2],
   [Cr4.la57, 7, CpuidEntry.ecx, 16],
   [Cr4.fsgsbase, 7, CpuidEntry.ebx, 0],
@@ -35,19 +39,58 @@ const cr4Features: readonly (readonly [mask: number, leaf: number, field: number
   [Cr4.smap, 7, CpuidEntry.ebx, 20],
 ]
 
+/** #GP(0) if a page-directory pointer of PAE paging has reserved bits set. (CR3) */
+const checkPointers: Procedure = procedure(
+  'checkPointers',
+  { parameters: [i64], mayFault: true },
+  (b, cr3) => {
+    const table = b.i64.and(cr3!, b.const64(0xffff_ffe0))
+    const reserved = ~((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) | 0x1e6n
+    for (let index = 0; index < 4; index++) {
+      const pointer = b.call(physicalLoad, b.i64.add(table, b.const64(8 * index)))
+      b.if(b.i32.and(anyBit(b, pointer, 1), anyBit(b, pointer, reserved)), () => gp(b))
+    }
+    b.return()
+  },
+)
+
 /** Sets CR0 with its checks. (value) */
 export const writeCr0: Procedure = procedure(
   'writeCr0',
   { parameters: [i64], mayFault: true },
   (b, value) => {
     const old = b.stateLoad(Access.u64, State.cr0)
+    const cr4 = b.stateLoad(Access.u64, State.cr4)
+    const efer = b.stateLoad(Access.u64, State.efer)
     b.if(b.i64.ne(b.i64.shrU(value!, b.const64(32)), b.const64(0)), () => gp(b))
-    const has = (mask: number): Value => anyBit(b, value!, mask)
-    // In long mode PE and PG stay.
-    b.if(b.i32.eqz(b.i32.and(has(Cr0.pg), has(Cr0.pe))), () => gp(b))
+    const has = (mask: number): Value => anyBit(b, value!, mask >>> 0)
+    b.if(b.i32.and(has(Cr0.pg), b.i32.eqz(has(Cr0.pe))), () => gp(b))
     b.if(b.i32.and(has(Cr0.nw), b.i32.eqz(has(Cr0.cd))), () => gp(b))
     const next = b.i64.or(b.i64.and(value!, b.const64(CR0_WRITABLE >>> 0)), b.const64(Cr0.et))
     const change = b.i64.xor(old, next)
+    const code = attributesOf(b, Segment.cs)
+    b.if(anyBit(b, change, Cr0.pg >>> 0), () => {
+      b.if(
+        has(Cr0.pg),
+        () =>
+          b.if(
+            anyBit(b, efer, Efer.lme),
+            () => {
+              const wide = bit(b, attributesOf(b, Segment.tr), 3)
+              const ready = b.i32.and(anyBit(b, cr4, Cr4.pae), wide)
+              b.if(b.i32.or(b.i32.eqz(ready), anyBit(b, code, Attribute.long)), () => gp(b))
+              b.stateStore(Access.u64, State.efer, b.i64.or(efer, b.const64(Efer.lma)))
+            },
+            () =>
+              b.if(anyBit(b, cr4, Cr4.pae), () => b.call(checkPointers, b.stateLoad(Access.u64, State.cr3))),
+          ),
+        () => {
+          b.if(in64BitMode(b), () => gp(b))
+          b.if(anyBit(b, cr4, Cr4.pcide), () => gp(b))
+          b.stateStore(Access.u64, State.efer, b.i64.and(efer, b.const64(~Efer.lma)))
+        },
+      )
+    })
     b.stateStore(Access.u64, State.cr0, next)
     b.if(anyBit(b, change, (Cr0.wp | Cr0.pg) >>> 0), () => {
       b.call(flushTranslations, b.const32(1))
@@ -61,6 +104,9 @@ export const writeCr0: Procedure = procedure(
 const writeCr3: Procedure = procedure('writeCr3', { parameters: [i64], mayFault: true }, (b, value) => {
   const beyond = b.i64.shrU(value!, b.const64(PHYSICAL_ADDRESS_BITS))
   b.if(b.i64.ne(beyond, b.const64(0)), () => gp(b))
+  const paging = anyBit(b, b.stateLoad(Access.u64, State.cr0), Cr0.pg >>> 0)
+  const extended = anyBit(b, b.stateLoad(Access.u64, State.cr4), Cr4.pae)
+  b.if(b.i32.and(b.i32.and(paging, extended), b.i32.eqz(inLongMode(b))), () => b.call(checkPointers, value!))
   b.stateStore(Access.u64, State.cr3, value!)
   b.call(flushTranslations, b.const32(0))
   b.return()
@@ -77,8 +123,12 @@ const writeCr4: Procedure = procedure('writeCr4', { parameters: [i64], mayFault:
   b.if(b.i64.ne(reserved, b.const64(0)), () => gp(b))
   const old = b.stateLoad(Access.u64, State.cr4)
   const change = b.i64.xor(old, value!)
-  b.if(b.i32.eqz(anyBit(b, value!, Cr4.pae)), () => gp(b))
-  b.if(anyBit(b, change, Cr4.la57), () => gp(b))
+  const long = inLongMode(b)
+  b.if(b.i32.and(long, b.i32.eqz(anyBit(b, value!, Cr4.pae))), () => gp(b))
+  b.if(b.i32.and(long, anyBit(b, change, Cr4.la57)), () => gp(b))
+  const paging = anyBit(b, b.stateLoad(Access.u64, State.cr0), Cr0.pg >>> 0)
+  const starts = b.i32.and(anyBit(b, change, Cr4.pae), anyBit(b, value!, Cr4.pae))
+  b.if(b.i32.and(starts, paging), () => b.call(checkPointers, b.stateLoad(Access.u64, State.cr3)))
   b.stateStore(Access.u64, State.cr4, value!)
   b.if(anyBit(b, change, Cr4.pse | Cr4.pae | Cr4.pge | Cr4.smep | Cr4.smap), () => {
     b.call(flushTranslations, b.const32(1))

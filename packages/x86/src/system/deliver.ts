@@ -1,187 +1,55 @@
 /**
- * Delivery of exceptions and interrupts through the 64-bit IDT (SDM volume 3, 6.14; the operation of INT n in volume 2).
+ * Delivery of exceptions and interrupts in every mode, with what goes wrong on the way.
  *
  * `State.rip` is the return address that goes into the frame: the faulting instruction for faults, the next one for
  * traps and interrupts. Everything that may fault comes before the first change of a register, so a delivery that
  * fails or exits can be repeated; the frame itself may then have been written more than once.
- *
- * Not done: gates outside IA-32e mode, task gates, shadow stacks.
  */
-import { type Builder, Privilege, type Value } from '../ir/builder.ts'
+import type { Builder, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
-import { Fault, Flag, Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
-import { bit, bitField, bitField32, notCanonical } from './bit-field.ts'
-import {
-  baseOf,
-  currentPrivilege,
-  DescriptorBit,
-  descriptorPrivilege,
-  isCode,
-  isNull,
-  markAccessed,
-  readDescriptor,
-  selectorIndex,
-  selectorOf,
-  storeNullSegment,
-  storeSegment,
-} from './descriptor.ts'
-import { modeChanged } from './engine.ts'
+import { Fault, State, Vector } from '../state-layout.ts'
+import { deliverLong } from './deliver-long.ts'
+import { deliverProtected } from './deliver-protected.ts'
+import { deliverReal, deliverVirtual8086 } from './deliver-real.ts'
+import { Treat } from './event.ts'
 import { ExitReason } from './exit-reason.ts'
-import { readFlags } from './flags.ts'
+import { inLongMode, inVirtual8086, protectionEnabled } from './mode.ts'
 
-const { i32, i64 } = Type
+const { i32 } = Type
 
 /** Where an event comes from. */
 export const EventKind = {
   /** An interrupt controller. */
   external: 0,
   nmi: 1,
-  /** INT n, INT3, INTO: the gate's DPL is checked. */
+  /** INT3, INTO: the gate's DPL is checked. */
   software: 2,
   /** INT1: a trap that checks no DPL. */
   privileged: 3,
   /** #DB after an instruction. */
   trap: 4,
+  /** INT n: as `software`, and restricted in virtual-8086 mode. */
+  numbered: 5,
 } as const
-
-/** How `deliverEvent` treats an event. */
-const Treat = {
-  /** Error codes of nested faults have EXT set. */
-  external: 1,
-  /** The gate's DPL must allow the CPL. */
-  checked: 2,
-  /** RF is set in the frame: a fault. */
-  restart: 4,
-} as const
-
-const RSP = State.gpr + 4 * 8
-const TSS_RSP0 = 4
-/** IST1 is at 36. */
-const TSS_IST = 36 - 8
 
 /** Delivers one event. (vector, error code or -1, Treat bits). Faults of the delivery leave by the fault edge. */
 const deliverEvent: Procedure = procedure(
   'deliverEvent',
   { parameters: [i32, i32, i32], mayFault: true },
   (b, vector, errorCode, treat) => {
-    const external = b.i32.and(treat!, b.const32(Treat.external))
-    const cpl = currentPrivilege(b)
-
-    // The gate.
-    const gateError = b.i32.or(b.i32.or(b.i32.shl(vector!, b.const32(3)), b.const32(2)), external)
-    const gateOffset = b.i32.shl(vector!, b.const32(4))
-    b.if(b.i32.gtU(b.i32.or(gateOffset, b.const32(15)), b.stateLoad(Access.i32, State.idtrLimit)), () =>
-      b.raise(Vector.gp, gateError),
-    )
-    const gateAddress = b.i64.add(b.stateLoad(Access.u64, State.idtrBase), b.i64.extendI32U(gateOffset))
-    const gate = b.guestLoad(Access.u64, gateAddress, Privilege.supervisor)
-    const gateHigh = b.guestLoad(Access.u64, b.i64.add(gateAddress, b.const64(8)), Privilege.supervisor)
-    const type = bitField32(b, gate, 40, 5)
-    b.if(b.i32.ne(b.i32.or(type, b.const32(1)), b.const32(0xf)), () => b.raise(Vector.gp, gateError))
-    b.if(
-      b.i32.and(
-        b.i32.ne(b.i32.and(treat!, b.const32(Treat.checked)), b.const32(0)),
-        b.i32.ltU(bitField32(b, gate, 45, 2), cpl),
-      ),
-      () => b.raise(Vector.gp, gateError),
-    )
-    b.if(b.i32.eqz(bit(b, gate, 47)), () => b.raise(Vector.np, gateError))
-
-    // The code segment.
-    const selector = bitField32(b, gate, 16, 16)
-    b.if(isNull(b, selector), () => b.raise(Vector.gp, external))
-    const selectorError = b.i32.or(selectorIndex(b, selector), external)
-    const descriptor = b.call(readDescriptor, selector, selectorError)
-    const dpl = descriptorPrivilege(b, descriptor)
-    const long = b.i32.eq(bitField32(b, descriptor, DescriptorBit.long, 2), b.const32(1))
-    b.if(b.i32.eqz(b.i32.and(b.i32.and(isCode(b, descriptor), b.i32.leU(dpl, cpl)), long)), () =>
-      b.raise(Vector.gp, selectorError),
-    )
-    b.if(b.i32.eqz(bit(b, descriptor, DescriptorBit.present)), () => b.raise(Vector.np, selectorError))
-    const privilege = b.select(bit(b, descriptor, DescriptorBit.conforming), cpl, dpl)
-    const changes = b.i32.ne(privilege, cpl)
-
-    // The stack.
-    const stack = b.local(i64, b.stateLoad(Access.u64, RSP))
-    const ist = bitField32(b, gate, 32, 3)
-    b.if(b.i32.or(ist, changes), () => {
-      const offset = b.select(
-        ist,
-        b.i32.add(b.i32.shl(ist, b.const32(3)), b.const32(TSS_IST)),
-        b.i32.add(b.i32.shl(privilege, b.const32(3)), b.const32(TSS_RSP0)),
-      )
-      b.if(
-        b.i32.gtU(
-          b.i32.add(offset, b.const32(7)),
-          b.stateLoad(Access.i32, segmentOffset(Segment.tr, SegmentField.limit)),
-        ),
-        () => b.raise(Vector.ts, b.i32.or(selectorIndex(b, selectorOf(b, Segment.tr)), external)),
-      )
-      const address = b.i64.add(baseOf(b, Segment.tr), b.i64.extendI32U(offset))
-      b.set(stack, b.guestLoad(Access.u64, address, Privilege.supervisor))
+    b.if(inLongMode(b), () => {
+      b.call(deliverLong, vector!, errorCode!, treat!)
+      b.return()
     })
-    b.if(notCanonical(b, b.get(stack)), () => b.raise(Vector.ss, external))
-    const target = b.i64.or(
-      b.i64.or(bitField(b, gate, 0, 16), b.i64.shl(bitField(b, gate, 48, 16), b.const64(16))),
-      b.i64.shl(gateHigh, b.const64(32)),
-    )
-    b.if(notCanonical(b, target), () => b.raise(Vector.gp, external))
-
-    // The frame.
-    const hasCode = b.i32.ne(errorCode!, b.const32(-1))
-    const top = b.i64.and(b.get(stack), b.const64(-16))
-    const flags = b.call(readFlags)
-    const image = b.i64.or(
-      flags,
-      b.select(b.i32.and(treat!, b.const32(Treat.restart)), b.const64(Flag.rf), b.const64(0)),
-    )
-    const frame = [
-      b.i64.extendI32U(selectorOf(b, Segment.ss)),
-      b.stateLoad(Access.u64, RSP),
-      image,
-      b.i64.extendI32U(selectorOf(b, Segment.cs)),
-      b.stateLoad(Access.u64, State.rip),
-    ]
-    const push = (rights: Privilege): void => {
-      frame.forEach((value, index) => {
-        b.guestStore(Access.u64, b.i64.sub(top, b.const64(8 * (index + 1))), value, rights)
-      })
-      b.if(hasCode, () =>
-        b.guestStore(Access.u64, b.i64.sub(top, b.const64(48)), b.i64.extendI32U(errorCode!), rights),
-      )
-    }
-    // Ring 3 only reaches itself: then the access is a user's.
-    b.if(
-      b.i32.eq(privilege, b.const32(3)),
-      () => push(Privilege.current),
-      () => push(Privilege.supervisor),
-    )
-    markAccessed(b, selector, descriptor)
-
-    // From here on nothing faults.
-    b.stateStore(Access.u64, RSP, b.i64.sub(top, b.select(hasCode, b.const64(48), b.const64(40))))
-    b.call(storeSegment, b.const32(Segment.cs), b.i32.or(selectorIndex(b, selector), privilege), descriptor)
-    const isTrapGate = b.i32.and(type, b.const32(1))
-    const cleared = b.select(
-      isTrapGate,
-      b.const64(~(Flag.tf | Flag.nt | Flag.rf | Flag.vm)),
-      b.const64(~(Flag.tf | Flag.nt | Flag.rf | Flag.vm | Flag.if)),
-    )
-    b.stateStore(Access.u64, State.rflags, b.i64.and(b.stateLoad(Access.u64, State.rflags), cleared))
-    b.stateStore(Access.u64, State.rip, target)
-    b.stateStore(Access.i32, State.halted, b.const32(0))
-    b.stateStore(Access.i32, State.interruptShadow, b.const32(0))
-    b.if(b.i32.eq(vector!, b.const32(Vector.db)), () => {
-      // General-detect is switched off for the handler.
-      const dr7 = b.stateLoad(Access.u64, State.dr + 5 * 8)
-      b.stateStore(Access.u64, State.dr + 5 * 8, b.i64.and(dr7, b.const64(~0x2000)))
+    b.if(b.i32.eqz(protectionEnabled(b)), () => {
+      b.call(deliverReal, vector!)
+      b.return()
     })
-    b.if(changes, () => {
-      b.call(storeNullSegment, b.const32(Segment.ss), privilege, privilege)
-      b.stateStore(Access.i32, State.cpl, privilege)
-      b.call(modeChanged)
-    })
+    b.if(b.i32.and(inVirtual8086(b), b.i32.and(treat!, b.const32(Treat.numbered))), () =>
+      b.if(b.call(deliverVirtual8086, vector!), () => b.return()),
+    )
+    b.call(deliverProtected, vector!, errorCode!, treat!)
     b.return()
   },
 )
@@ -271,6 +139,10 @@ export const deliverInterrupt: Procedure = procedure(
     const none = b.const32(-1)
     b.if(is(EventKind.software), () => {
       b.call(deliverEvent, vector!, none, b.const32(Treat.checked))
+      b.return()
+    })
+    b.if(is(EventKind.numbered), () => {
+      b.call(deliverEvent, vector!, none, b.const32(Treat.checked | Treat.numbered))
       b.return()
     })
     b.if(is(EventKind.privileged), () => {

@@ -10,6 +10,7 @@ import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
 import { SEGMENT_BYTES, Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
 import { bit, bitField, bitField32 } from './bit-field.ts'
+import { in64BitMode, inVirtual8086, usesDescriptors } from './mode.ts'
 
 const { i32, i64 } = Type
 
@@ -32,6 +33,7 @@ export const DescriptorBit = {
 /** Attributes as `State.segments` keeps them: what SYSCALL and SYSRET load without looking at the GDT. */
 export const FixedAttributes = {
   kernelCode64: 0xa09b,
+  kernelCode32: 0xc09b,
   kernelData: 0xc093,
   userCode64: 0xa0fb,
   userCode32: 0xc0fb,
@@ -173,6 +175,18 @@ export function markAccessed(b: Builder, selector: Value, descriptor: Value): vo
   )
 }
 
+/** Clears the busy bit of a task-state segment's descriptor. (selector) */
+export const clearBusy: Procedure = procedure(
+  'clearBusy',
+  { parameters: [i32], mayFault: true },
+  (b, selector) => {
+    const address = b.i64.add(b.call(descriptorAddress, selector!), b.const64(5))
+    const type = b.guestLoad(Access.u8, address, Privilege.supervisor)
+    b.guestStore(Access.u8, address, b.i64.and(type, b.const64(~2)), Privilege.supervisor)
+    b.return()
+  },
+)
+
 /** Marks the descriptor of a task-state segment busy. */
 export function markBusy(b: Builder, selector: Value): void {
   b.call(markDescriptor, selector, b.const64(2))
@@ -214,48 +228,85 @@ export const storeNullSegment: Procedure = procedure(
 )
 
 /**
- * MOV to a segment register and POP of one, in 64-bit mode, CS excepted. (segment i32, selector i32). The caller sets
- * the interrupt shadow for SS and ends the instruction with `resync` for it.
+ * Loads a segment register as real and virtual-8086 mode do. (segment i32, selector i32). In real mode limit and
+ * attributes stay as they are ("unreal mode"), unless the register held a null selector.
+ */
+export const storeRealSegment: Procedure = procedure(
+  'storeRealSegment',
+  { parameters: [i32, i32] },
+  (b, segment, selector) => {
+    const at = b.i32.mul(segment!, b.const32(SEGMENT_BYTES))
+    const store = (access: Access, field: number, value: Value): void =>
+      b.stateStore(access, State.segments + field, value, at)
+    store(Access.u64, SegmentField.base, b.i64.shl(b.i64.extendI32U(selector!), b.const64(4)))
+    store(Access.u16, SegmentField.selector, b.i64.extendI32U(selector!))
+    const attributes = b.stateLoad(Access.u16, State.segments + SegmentField.attributes, at)
+    const virtual = inVirtual8086(b)
+    b.if(b.i32.or(virtual, b.i32.eqz(bit(b, attributes, 7))), () => {
+      store(Access.u32, SegmentField.limit, b.const64(0xffff))
+      store(Access.u16, SegmentField.attributes, b.select(virtual, b.const64(0xf3), b.const64(0x93)))
+    })
+    b.return()
+  },
+)
+
+/** The checks of `loadSegment` for a data segment (SS excepted), with its descriptor read. (selector, descriptor) */
+const checkData: Procedure = procedure(
+  'checkData',
+  { parameters: [i32, i64], mayFault: true },
+  (b, selector, descriptor) => {
+    const error = selectorIndex(b, selector!)
+    const rpl = b.i32.and(selector!, b.const32(3))
+    const dpl = descriptorPrivilege(b, descriptor!)
+    const code = isCode(b, descriptor!)
+    const readable = b.i32.and(
+      bit(b, descriptor!, DescriptorBit.segment),
+      b.i32.or(b.i32.eqz(code), bit(b, descriptor!, DescriptorBit.writable)),
+    )
+    const anyLevel = b.i32.and(code, bit(b, descriptor!, DescriptorBit.conforming))
+    const privileged = b.i32.and(b.i32.leU(rpl, dpl), b.i32.leU(currentPrivilege(b), dpl))
+    b.if(b.i32.eqz(b.i32.and(readable, b.i32.or(anyLevel, privileged))), () => b.raise(Vector.gp, error))
+    b.if(b.i32.eqz(bit(b, descriptor!, DescriptorBit.present)), () => b.raise(Vector.np, error))
+    b.return()
+  },
+)
+
+/**
+ * MOV to a segment register, POP of one, LDS and its like, in every mode; CS excepted. (segment i32, selector i32). The
+ * caller sets the interrupt shadow for SS and ends the instruction with `resync` for it.
  */
 export const loadSegment: Procedure = procedure(
   'loadSegment',
   { parameters: [i32, i32], mayFault: true },
   (b, segment, selector) => {
+    b.if(b.i32.eqz(usesDescriptors(b)), () => {
+      b.call(storeRealSegment, segment!, selector!)
+      b.return()
+    })
     const cpl = currentPrivilege(b)
     const rpl = b.i32.and(selector!, b.const32(3))
     const isStack = b.i32.eq(segment!, b.const32(Segment.ss))
     const raise = (vector: number): void => b.raise(vector, selectorIndex(b, selector!))
     b.if(isNull(b, selector!), () => {
-      b.if(b.i32.and(isStack, b.i32.or(b.i32.eq(cpl, b.const32(3)), b.i32.ne(cpl, rpl))), () =>
-        b.raise(Vector.gp, b.const32(0)),
-      )
+      // Only 64-bit mode does without a stack segment, and not at CPL 3.
+      const allowed = b.i32.and(in64BitMode(b), b.i32.and(b.i32.ne(cpl, b.const32(3)), b.i32.eq(cpl, rpl)))
+      b.if(b.i32.and(isStack, b.i32.eqz(allowed)), () => b.raise(Vector.gp, b.const32(0)))
       b.call(storeNullSegment, segment!, selector!, cpl)
       b.return()
     })
     const descriptor = b.call(readDescriptor, selector!, selectorIndex(b, selector!))
-    const dpl = descriptorPrivilege(b, descriptor)
-    const present = bit(b, descriptor, DescriptorBit.present)
     b.if(
       isStack,
       () => {
+        const dpl = descriptorPrivilege(b, descriptor)
         const fits = b.i32.and(
           isWritableData(b, descriptor),
           b.i32.and(b.i32.eq(rpl, cpl), b.i32.eq(dpl, cpl)),
         )
         b.if(b.i32.eqz(fits), () => raise(Vector.gp))
-        b.if(b.i32.eqz(present), () => raise(Vector.ss))
+        b.if(b.i32.eqz(bit(b, descriptor, DescriptorBit.present)), () => raise(Vector.ss))
       },
-      () => {
-        const code = isCode(b, descriptor)
-        const readable = b.i32.and(
-          bit(b, descriptor, DescriptorBit.segment),
-          b.i32.or(b.i32.eqz(code), bit(b, descriptor, DescriptorBit.writable)),
-        )
-        const anyLevel = b.i32.and(code, bit(b, descriptor, DescriptorBit.conforming))
-        const privileged = b.i32.and(b.i32.leU(rpl, dpl), b.i32.leU(cpl, dpl))
-        b.if(b.i32.eqz(b.i32.and(readable, b.i32.or(anyLevel, privileged))), () => raise(Vector.gp))
-        b.if(b.i32.eqz(present), () => raise(Vector.np))
-      },
+      () => b.call(checkData, selector!, descriptor),
     )
     markAccessed(b, selector!, descriptor)
     b.call(storeSegment, segment!, selector!, descriptor)

@@ -26,7 +26,7 @@ export const flushTranslations: Procedure = external('flushTranslations', { para
 /** Forgets the cached translations of one linear page (INVLPG), global ones too. */
 export const flushPage: Procedure = external('flushPage', { parameters: [i64] })
 
-/** CPL, CS.L/D, CR0, CR4 or EFER changed: the engine chooses its tables anew. The TLB is not flushed by this. */
+/** CPL, CS (L, D, base, limit), VM, CR0, CR4 or EFER changed: the engine chooses its tables anew. The TLB is not flushed by this. */
 export const modeChanged: Procedure = external('modeChanged', {})
 
 /**

@@ -1,29 +1,19 @@
 /**
- * IRET and far returns, far jumps and calls, from 64-bit mode (SDM volume 2, IRET, RET, JMP and CALL; volume 3, 5.8).
+ * IRET and far RET in every mode (SDM volume 2, IRET and RET; volume 3, 5.8.6, 6.12, 20.2).
  *
  * Each procedure loads everything that may fault first, then changes registers, and leaves the new RIP in `State.rip`;
- * the body ends with `resync`. Returning to a compatibility-mode segment loads it; whether its code can be executed is
- * the engine's affair.
- *
- * Not done: call gates (#GP as for any descriptor that is no code), task gates, return to virtual-8086 mode.
+ * the body ends with `resync`.
  */
-import type { Builder, Value } from '../ir/builder.ts'
+import { type Builder, Privilege, type Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
+import { ARITHMETIC_FLAGS, Flag, Segment, State, Vector } from '../state-layout.ts'
+import { anyBit, bit, bitField32 } from './bit-field.ts'
+import { Cr4 } from './control-bits.ts'
 import {
-  ARITHMETIC_FLAGS,
-  Flag,
-  SEGMENT_BYTES,
-  Segment,
-  SegmentField,
-  State,
-  Vector,
-} from '../state-layout.ts'
-import { anyBit, bit, bitField32, notCanonical } from './bit-field.ts'
-import {
+  baseOf,
   currentPrivilege,
   DescriptorBit,
-  descriptorLimit,
   descriptorPrivilege,
   isCode,
   isNull,
@@ -31,56 +21,25 @@ import {
   markAccessed,
   readDescriptor,
   selectorIndex,
-  selectorOf,
-  storeNullSegment,
-  storeSegment,
+  storeRealSegment,
 } from './descriptor.ts'
-import { modeChanged } from './engine.ts'
+import {
+  enterCode,
+  enterRealCode,
+  enterStack,
+  isLong,
+  requireRealTarget,
+  requireTarget,
+  sizeIsLegal,
+} from './enter-code.ts'
 import { writeFlags } from './flags.ts'
+import { in64BitMode, inLongMode, inVirtual8086, rflagsOf, usesDescriptors } from './mode.ts'
+import { loadStack, setStackPointer, stackPointer } from './stack.ts'
+import { switchTask, TaskSwitch } from './task-switch.ts'
 
 const { i32, i64 } = Type
-const RSP = State.gpr + 4 * 8
-
-/** Loads `bytes` (i32: 2, 4 or 8) from the stack. (address, bytes) -> i64 */
-const loadStack: Procedure = procedure(
-  'loadStack',
-  { parameters: [i64, i32], result: i64, mayFault: true },
-  (b, address, bytes) => {
-    b.if(b.i32.eq(bytes!, b.const32(8)), () => b.return(b.guestLoad(Access.u64, address!)))
-    b.if(b.i32.eq(bytes!, b.const32(4)), () => b.return(b.guestLoad(Access.u32, address!)))
-    b.return(b.guestLoad(Access.u16, address!))
-  },
-)
-
-/** Stores `bytes` (i32: 2, 4 or 8) to the stack. (address, bytes, value) */
-const storeStack: Procedure = procedure(
-  'storeStack',
-  { parameters: [i64, i32, i64], mayFault: true },
-  (b, address, bytes, value) => {
-    b.if(
-      b.i32.eq(bytes!, b.const32(8)),
-      () => b.guestStore(Access.u64, address!, value!),
-      () =>
-        b.if(
-          b.i32.eq(bytes!, b.const32(4)),
-          () => b.guestStore(Access.u32, address!, value!),
-          () => b.guestStore(Access.u16, address!, value!),
-        ),
-    )
-    b.return()
-  },
-)
-
-/** i32: whether a code descriptor means 64-bit code. */
-function isLong(b: Builder, descriptor: Value): Value {
-  return bit(b, descriptor, DescriptorBit.long)
-}
-
-/** #GP(0) unless RIP is canonical, or within the limit of a compatibility-mode segment. */
-function requireTarget(b: Builder, descriptor: Value, rip: Value): void {
-  const outside = b.i64.gtU(rip, descriptorLimit(b, descriptor))
-  b.if(b.select(isLong(b, descriptor), notCanonical(b, rip), outside), () => b.raise(Vector.gp, b.const32(0)))
-}
+const gp0 = (b: Builder): void => b.raise(Vector.gp, b.const32(0))
+const selectorIn = (b: Builder, value: Value): Value => b.i32.and(b.i32.wrapI64(value), b.const32(0xffff))
 
 /** The descriptor of the code segment that a return goes to. (selector) -> i64 */
 const returnCode: Procedure = procedure(
@@ -89,7 +48,7 @@ const returnCode: Procedure = procedure(
   (b, selector) => {
     const error = selectorIndex(b, selector!)
     const rpl = b.i32.and(selector!, b.const32(3))
-    b.if(isNull(b, selector!), () => b.raise(Vector.gp, b.const32(0)))
+    b.if(isNull(b, selector!), () => gp0(b))
     const descriptor = b.call(readDescriptor, selector!, error)
     const dpl = descriptorPrivilege(b, descriptor)
     const levelFits = b.select(
@@ -97,8 +56,12 @@ const returnCode: Procedure = procedure(
       b.i32.leU(dpl, rpl),
       b.i32.eq(dpl, rpl),
     )
-    const both = b.i32.eq(bitField32(b, descriptor, DescriptorBit.long, 2), b.const32(3))
-    const fits = [isCode(b, descriptor), b.i32.geU(rpl, currentPrivilege(b)), levelFits, b.i32.eqz(both)]
+    const fits = [
+      isCode(b, descriptor),
+      b.i32.geU(rpl, currentPrivilege(b)),
+      levelFits,
+      sizeIsLegal(b, descriptor),
+    ]
     b.if(b.i32.eqz(fits.reduce((x, y) => b.i32.and(x, y))), () => b.raise(Vector.gp, error))
     b.if(b.i32.eqz(bit(b, descriptor, DescriptorBit.present)), () => b.raise(Vector.np, error))
     markAccessed(b, selector!, descriptor)
@@ -116,7 +79,7 @@ const returnStack: Procedure = procedure(
     const level = b.i32.eq(rpl, privilege!)
     b.if(isNull(b, selector!), () => {
       const allowed = b.i32.and(b.i32.and(long!, level), b.i32.ne(privilege!, b.const32(3)))
-      b.if(b.i32.eqz(allowed), () => b.raise(Vector.gp, b.const32(0)))
+      b.if(b.i32.eqz(allowed), () => gp0(b))
       b.return(b.const64(0))
     })
     const descriptor = b.call(readDescriptor, selector!, error)
@@ -131,94 +94,157 @@ const returnStack: Procedure = procedure(
   },
 )
 
-/** Data segments that the outer privilege may not use become null. (new privilege) */
-const dropInnerSegments: Procedure = procedure('dropInnerSegments', { parameters: [i32] }, (b, privilege) => {
-  for (const segment of [Segment.es, Segment.ds, Segment.fs, Segment.gs]) {
-    const at = State.segments + segment * SEGMENT_BYTES
-    const attributes = b.stateLoad(Access.u16, at + SegmentField.attributes)
-    const conforming = b.i32.eq(bitField32(b, attributes, 2, 2), b.const32(3))
-    const inner = b.i32.ltU(bitField32(b, attributes, 5, 2), privilege!)
-    const drops = b.i32.and(b.i32.and(inner, bit(b, attributes, 7)), b.i32.eqz(conforming))
-    b.if(drops, () => {
-      b.stateStore(Access.u16, at + SegmentField.selector, b.const64(0))
-      b.stateStore(Access.u16, at + SegmentField.attributes, b.const64(0))
-    })
-  }
-  b.return()
-})
+/** A value of the frame: `index` slots of `bytes` (i32) above a stack pointer. */
+function slotOf(b: Builder, pointer: Value, bytes: Value, index: number): Value {
+  const offset = b.i64.mul(b.i64.extendI32U(bytes), b.const64(index))
+  return b.call(loadStack, b.i64.add(pointer, offset), bytes)
+}
+/** The stack pointer `index` slots further up. */
+const above = (b: Builder, pointer: Value, bytes: Value, index: number): Value =>
+  b.i64.add(pointer, b.i64.mul(b.i64.extendI32U(bytes), b.const64(index)))
 
-/** Loads CS, CPL and RIP of a transfer to another (or the same) privilege. (selector, descriptor, rip) */
-const enterCode: Procedure = procedure(
-  'enterCode',
-  { parameters: [i32, i64, i64] },
-  (b, selector, descriptor, rip) => {
-    const privilege = b.i32.and(selector!, b.const32(3))
-    const before = currentPrivilege(b)
-    const modeBefore = b.stateLoad(
-      Access.u16,
-      State.segments + Segment.cs * SEGMENT_BYTES + SegmentField.attributes,
+const ALWAYS = ARITHMETIC_FLAGS | Flag.tf | Flag.df | Flag.nt
+/** RF, AC and ID are in the upper half: not there with an operand of 16 bits. */
+const upperFlags = (b: Builder, bytes: Value): Value =>
+  b.select(b.i32.eq(bytes, b.const32(2)), b.const64(ALWAYS), b.const64(ALWAYS | Flag.ac | Flag.id | Flag.rf))
+
+/** IRET of virtual-8086 mode with IOPL < 3: #GP(0), or with VME the frame's IF becomes VIF. (operand bytes) */
+const returnInVirtual8086: Procedure = procedure(
+  'returnInVirtual8086',
+  { parameters: [i32], mayFault: true },
+  (b, bytes) => {
+    const flags = rflagsOf(b)
+    const extended = anyBit(b, b.stateLoad(Access.u64, State.cr4), Cr4.vme)
+    b.if(b.i32.eqz(b.i32.and(extended, b.i32.eq(bytes!, b.const32(2)))), () => gp0(b))
+    const pointer = stackPointer(b)
+    const offset = slotOf(b, pointer, bytes!, 0)
+    const selector = selectorIn(b, slotOf(b, pointer, bytes!, 1))
+    const image = slotOf(b, pointer, bytes!, 2)
+    requireRealTarget(b, offset)
+    const pending = b.i32.and(anyBit(b, flags, Flag.vip), anyBit(b, image, Flag.if))
+    b.if(b.i32.or(pending, anyBit(b, image, Flag.tf)), () => gp0(b))
+    b.call(setStackPointer, above(b, pointer, bytes!, 3))
+    const virtual = b.i64.shl(b.i64.and(image, b.const64(Flag.if)), b.const64(10))
+    b.call(
+      writeFlags,
+      b.i64.or(b.i64.and(image, b.const64(~Flag.vif)), virtual),
+      b.const64(ALWAYS | Flag.vif),
     )
-    b.call(storeSegment, b.const32(Segment.cs), selector!, descriptor!)
-    b.stateStore(Access.i32, State.cpl, privilege)
-    b.stateStore(Access.u64, State.rip, rip!)
-    b.if(b.i32.ne(before, privilege), () => b.call(dropInnerSegments, privilege))
-    // L, D and privilege are what engines choose their tables by.
-    const sameMode = b.i64.eq(
-      b.i64.and(b.i64.xor(modeBefore, b.i64.shrU(descriptor!, b.const64(40))), b.const64(0x6000)),
-      b.const64(0),
-    )
-    b.if(b.i32.or(b.i32.ne(before, privilege), b.i32.eqz(sameMode)), () => b.call(modeChanged))
+    b.call(enterRealCode, selector, offset)
     b.return()
   },
 )
 
-function enterStack(b: Builder, selector: Value, descriptor: Value, rsp: Value): void {
-  b.if(
-    isNull(b, selector),
-    () => {
-      b.call(storeNullSegment, b.const32(Segment.ss), selector, b.i32.and(selector, b.const32(3)))
-    },
-    () => {
-      b.call(storeSegment, b.const32(Segment.ss), selector, descriptor)
-    },
-  )
-  b.stateStore(Access.u64, RSP, rsp)
-}
+/** IRET of real mode, and of virtual-8086 mode with IOPL 3. (operand bytes) */
+const returnInReal: Procedure = procedure(
+  'returnInReal',
+  { parameters: [i32], mayFault: true },
+  (b, bytes) => {
+    const pointer = stackPointer(b)
+    const offset = slotOf(b, pointer, bytes!, 0)
+    const selector = selectorIn(b, slotOf(b, pointer, bytes!, 1))
+    const image = slotOf(b, pointer, bytes!, 2)
+    requireRealTarget(b, offset)
+    b.call(setStackPointer, above(b, pointer, bytes!, 3))
+    const privileged = b.select(inVirtual8086(b), b.const64(Flag.if), b.const64(Flag.if | Flag.iopl))
+    b.call(writeFlags, image, b.i64.or(upperFlags(b, bytes!), privileged))
+    b.call(enterRealCode, selector, offset)
+    b.return()
+  },
+)
 
-/** IRET in 64-bit mode. (operand size in bytes: 2, 4 or 8) */
+/** From CPL 0 back to virtual-8086 mode. (EIP, CS selector, EFLAGS image) */
+const returnToVirtual8086: Procedure = procedure(
+  'returnToVirtual8086',
+  { parameters: [i64, i32, i64], mayFault: true },
+  (b, offset, selector, image) => {
+    const pointer = stackPointer(b)
+    const bytes = b.const32(4)
+    const newPointer = slotOf(b, pointer, bytes, 3)
+    const segments = [Segment.ss, Segment.es, Segment.ds, Segment.fs, Segment.gs].map(
+      (segment, index) => [segment, selectorIn(b, slotOf(b, pointer, bytes, 4 + index))] as const,
+    )
+    b.if(b.i64.gtU(offset!, b.const64(0xffff)), () => gp0(b))
+    const all = upperFlags(b, bytes)
+    b.call(writeFlags, image!, b.i64.or(all, b.const64(Flag.if | Flag.iopl | Flag.vif | Flag.vip)))
+    b.stateStore(Access.u64, State.rflags, b.i64.or(rflagsOf(b), b.const64(Flag.vm)))
+    b.stateStore(Access.i32, State.cpl, b.const32(3))
+    for (const [segment, value] of segments) b.call(storeRealSegment, b.const32(segment), value)
+    b.stateStore(Access.u64, State.gpr + 4 * 8, b.truncate(32, newPointer))
+    b.call(enterRealCode, selector!, b.i64.and(offset!, b.const64(0xffff)))
+    b.return()
+  },
+)
+
+/** IRET. (operand bytes: 2, 4 or 8) */
 export const interruptReturn: Procedure = procedure(
   'interruptReturn',
   { parameters: [i32], mayFault: true },
   (b, bytes) => {
-    const flags = b.stateLoad(Access.u64, State.rflags)
-    b.if(anyBit(b, flags, Flag.nt), () => b.raise(Vector.gp, b.const32(0)))
-    const rsp = b.stateLoad(Access.u64, RSP)
-    const width = b.i64.extendI32U(bytes!)
-    const slot = (index: number): Value =>
-      b.call(loadStack, b.i64.add(rsp, b.i64.mul(width, b.const64(index))), bytes!)
-    const newRip = slot(0)
-    const selector = b.i32.and(b.i32.wrapI64(slot(1)), b.const32(0xffff))
-    const image = slot(2)
-    const newRsp = slot(3)
-    const stackSelector = b.i32.and(b.i32.wrapI64(slot(4)), b.const32(0xffff))
+    const flags = rflagsOf(b)
+    const iopl = bitField32(b, flags, 12, 2)
+    const unblock = (): void => b.stateStore(Access.i32, State.nmiBlocked, b.const32(0))
+    b.if(b.i32.eqz(usesDescriptors(b)), () => {
+      b.if(
+        b.i32.and(inVirtual8086(b), b.i32.ltU(iopl, b.const32(3))),
+        () => b.call(returnInVirtual8086, bytes!),
+        () => b.call(returnInReal, bytes!),
+      )
+      unblock()
+      b.return()
+    })
+    b.if(anyBit(b, flags, Flag.nt), () => {
+      b.if(inLongMode(b), () => gp0(b))
+      const back = b.guestLoad(Access.u16, baseOf(b, Segment.tr), Privilege.supervisor)
+      // The saved EIP is that of the next instruction, which the body left in State.rip.
+      const next = b.stateLoad(Access.u64, State.rip)
+      b.call(switchTask, b.i32.wrapI64(back), b.const32(TaskSwitch.return), next, b.const32(0))
+      unblock()
+      b.return()
+    })
+    const pointer = stackPointer(b)
+    const newRip = slotOf(b, pointer, bytes!, 0)
+    const selector = selectorIn(b, slotOf(b, pointer, bytes!, 1))
+    const image = slotOf(b, pointer, bytes!, 2)
+    const cpl = currentPrivilege(b)
+    const wide = b.i32.and(b.i32.eq(bytes!, b.const32(4)), b.i32.eqz(inLongMode(b)))
+    b.if(b.i32.and(b.i32.and(wide, anyBit(b, image, Flag.vm)), b.i32.eqz(cpl)), () => {
+      b.call(returnToVirtual8086, newRip, selector, image)
+      unblock()
+      b.return()
+    })
     const code = b.call(returnCode, selector)
     const privilege = b.i32.and(selector, b.const32(3))
-    const stack = b.call(returnStack, stackSelector, privilege, isLong(b, code))
-    requireTarget(b, code, newRip)
-
-    const cpl = currentPrivilege(b)
-    const user = ARITHMETIC_FLAGS | Flag.tf | Flag.df | Flag.nt
-    const wide = b.select(
-      b.i32.eq(bytes!, b.const32(2)),
-      b.const64(user),
-      b.const64(user | Flag.ac | Flag.id),
+    const interrupts = b.select(b.i32.leU(cpl, iopl), b.const64(Flag.if), b.const64(0))
+    const narrow = b.i32.eq(bytes!, b.const32(2))
+    const system = b.select(
+      b.i32.eqz(cpl),
+      b.select(narrow, b.const64(Flag.iopl), b.const64(Flag.iopl | Flag.vif | Flag.vip)),
+      b.const64(0),
     )
-    const interrupts = b.select(b.i32.leU(cpl, bitField32(b, flags, 12, 2)), b.const64(Flag.if), b.const64(0))
-    const system = b.select(b.i32.eqz(cpl), b.const64(Flag.iopl | Flag.vif | Flag.vip), b.const64(0))
-    b.call(writeFlags, image, b.i64.or(wide, b.i64.or(interrupts, system)))
-    enterStack(b, stackSelector, stack, newRsp)
+    const mask = b.i64.or(upperFlags(b, bytes!), b.i64.or(interrupts, system))
+    // 64-bit mode always returns to a stack of the frame, others only to an outer level.
+    b.if(
+      b.i32.or(in64BitMode(b), b.i32.ne(privilege, cpl)),
+      () => {
+        const newPointer = slotOf(b, pointer, bytes!, 3)
+        const stackSelector = selectorIn(b, slotOf(b, pointer, bytes!, 4))
+        const long = isLong(b, code)
+        const stack = b.call(returnStack, stackSelector, privilege, long)
+        requireTarget(b, code, newRip)
+        b.call(writeFlags, image, mask)
+        // From 64-bit code the whole frame word becomes RSP.
+        const whole = b.i32.or(long, in64BitMode(b))
+        enterStack(b, stackSelector, stack, newPointer, whole)
+      },
+      () => {
+        requireTarget(b, code, newRip)
+        b.call(writeFlags, image, mask)
+        b.call(setStackPointer, above(b, pointer, bytes!, 3))
+      },
+    )
     b.call(enterCode, selector, code, newRip)
-    b.stateStore(Access.i32, State.nmiBlocked, b.const32(0))
+    unblock()
     b.return()
   },
 )
@@ -228,87 +254,32 @@ export const farReturn: Procedure = procedure(
   'farReturn',
   { parameters: [i32, i64], mayFault: true },
   (b, bytes, release) => {
-    const rsp = b.stateLoad(Access.u64, RSP)
-    const width = b.i64.extendI32U(bytes!)
-    const newRip = b.call(loadStack, rsp, bytes!)
-    const selector = b.i32.and(
-      b.i32.wrapI64(b.call(loadStack, b.i64.add(rsp, width), bytes!)),
-      b.const32(0xffff),
-    )
+    const pointer = stackPointer(b)
+    const newRip = slotOf(b, pointer, bytes!, 0)
+    const selector = selectorIn(b, slotOf(b, pointer, bytes!, 1))
+    const released = b.i64.add(above(b, pointer, bytes!, 2), release!)
+    b.if(b.i32.eqz(usesDescriptors(b)), () => {
+      requireRealTarget(b, newRip)
+      b.call(setStackPointer, released)
+      b.call(enterRealCode, selector, newRip)
+      b.return()
+    })
     const code = b.call(returnCode, selector)
     requireTarget(b, code, newRip)
-    const released = b.i64.add(b.i64.add(rsp, b.i64.shl(width, b.const64(1))), release!)
     const privilege = b.i32.and(selector, b.const32(3))
     b.if(
       b.i32.eq(privilege, currentPrivilege(b)),
+      () => b.call(setStackPointer, released),
       () => {
-        b.stateStore(Access.u64, RSP, released)
-      },
-      () => {
-        const newRsp = b.call(loadStack, released, bytes!)
-        const stackSelector = b.i32.and(
-          b.i32.wrapI64(b.call(loadStack, b.i64.add(released, width), bytes!)),
-          b.const32(0xffff),
-        )
-        const stack = b.call(returnStack, stackSelector, privilege, isLong(b, code))
-        enterStack(b, stackSelector, stack, b.i64.add(newRsp, release!))
+        const newPointer = slotOf(b, released, bytes!, 0)
+        const stackSelector = selectorIn(b, slotOf(b, released, bytes!, 1))
+        const long = isLong(b, code)
+        const stack = b.call(returnStack, stackSelector, privilege, long)
+        const whole = b.i32.or(long, in64BitMode(b))
+        enterStack(b, stackSelector, stack, b.i64.add(newPointer, release!), whole)
       },
     )
     b.call(enterCode, selector, code, newRip)
-    b.return()
-  },
-)
-
-/** The code descriptor that a far JMP or CALL goes to; the CPL stays. (selector, offset) -> i64 */
-const transferCode: Procedure = procedure(
-  'transferCode',
-  { parameters: [i32, i64], result: i64, mayFault: true },
-  (b, selector, offset) => {
-    const error = selectorIndex(b, selector!)
-    const rpl = b.i32.and(selector!, b.const32(3))
-    const cpl = currentPrivilege(b)
-    b.if(isNull(b, selector!), () => b.raise(Vector.gp, b.const32(0)))
-    const descriptor = b.call(readDescriptor, selector!, error)
-    const dpl = descriptorPrivilege(b, descriptor)
-    const levelFits = b.select(
-      bit(b, descriptor, DescriptorBit.conforming),
-      b.i32.leU(dpl, cpl),
-      b.i32.and(b.i32.eq(dpl, cpl), b.i32.leU(rpl, cpl)),
-    )
-    const both = b.i32.eq(bitField32(b, descriptor, DescriptorBit.long, 2), b.const32(3))
-    const fits = b.i32.and(b.i32.and(isCode(b, descriptor), levelFits), b.i32.eqz(both))
-    b.if(b.i32.eqz(fits), () => b.raise(Vector.gp, error))
-    b.if(b.i32.eqz(bit(b, descriptor, DescriptorBit.present)), () => b.raise(Vector.np, error))
-    requireTarget(b, descriptor, offset!)
-    markAccessed(b, selector!, descriptor)
-    b.return(descriptor)
-  },
-)
-
-/** Far JMP to a code segment. (selector, offset) */
-export const farJump: Procedure = procedure(
-  'farJump',
-  { parameters: [i32, i64], mayFault: true },
-  (b, selector, offset) => {
-    const code = b.call(transferCode, selector!, offset!)
-    b.call(enterCode, b.i32.or(selectorIndex(b, selector!), currentPrivilege(b)), code, offset!)
-    b.return()
-  },
-)
-
-/** Far CALL to a code segment. (selector, offset, operand size in bytes: 2, 4 or 8; return RIP) */
-export const farCall: Procedure = procedure(
-  'farCall',
-  { parameters: [i32, i64, i32, i64], mayFault: true },
-  (b, selector, offset, bytes, returnRip) => {
-    const code = b.call(transferCode, selector!, offset!)
-    const width = b.i64.extendI32U(bytes!)
-    const rsp = b.stateLoad(Access.u64, RSP)
-    const top = b.i64.sub(rsp, b.i64.shl(width, b.const64(1)))
-    b.call(storeStack, b.i64.sub(rsp, width), bytes!, b.i64.extendI32U(selectorOf(b, Segment.cs)))
-    b.call(storeStack, top, bytes!, returnRip!)
-    b.stateStore(Access.u64, RSP, top)
-    b.call(enterCode, b.i32.or(selectorIndex(b, selector!), currentPrivilege(b)), code, offset!)
     b.return()
   },
 )

@@ -1,5 +1,5 @@
 /**
- * SYSCALL, SYSRET, SYSENTER, SYSEXIT and SWAPGS in 64-bit mode (SDM volume 2). The segments they load are fixed; no
+ * SYSCALL, SYSRET, SYSENTER, SYSEXIT and SWAPGS (SDM volume 2). The segments they load are fixed; no
  * descriptor is read. The procedures leave the new RIP in `State.rip`; bodies end with `resync`.
  */
 import type { Builder, Value } from '../ir/builder.ts'
@@ -19,6 +19,7 @@ import { Efer } from './control-bits.ts'
 import { FixedAttributes, requireSupervisor, storeFixedSegment } from './descriptor.ts'
 import { modeChanged } from './engine.ts'
 import { readFlags, STORED_FLAGS, writeFlags } from './flags.ts'
+import { inLongMode, protectionEnabled } from './mode.ts'
 
 const { i32, i64 } = Type
 const gpr = (number: number): number => State.gpr + 8 * number
@@ -93,11 +94,16 @@ export const systemReturn: Procedure = procedure(
 
 /** SYSENTER. () */
 export const sysenter: Procedure = procedure('sysenter', { mayFault: true }, (b) => {
+  b.if(b.i32.eqz(protectionEnabled(b)), () => b.raise(Vector.gp, b.const32(0)))
   const code = b.i32.and(b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs)), b.const32(0xfffc))
   b.if(b.i32.eqz(code), () => b.raise(Vector.gp, b.const32(0)))
   const flags = b.stateLoad(Access.u64, State.rflags)
-  b.stateStore(Access.u64, State.rflags, b.i64.and(flags, b.const64(~Flag.if)))
-  storeFixedSegment(b, Segment.cs, code, FixedAttributes.kernelCode64)
+  b.stateStore(Access.u64, State.rflags, b.i64.and(flags, b.const64(~(Flag.if | Flag.vm))))
+  b.if(
+    inLongMode(b),
+    () => storeFixedSegment(b, Segment.cs, code, FixedAttributes.kernelCode64),
+    () => storeFixedSegment(b, Segment.cs, code, FixedAttributes.kernelCode32),
+  )
   storeFixedSegment(b, Segment.ss, b.i32.add(code, b.const32(8)), FixedAttributes.kernelData)
   b.stateStore(Access.u64, RSP, b.stateLoad(Access.u64, State.sysenterEsp))
   b.stateStore(Access.u64, State.rip, b.stateLoad(Access.u64, State.sysenterEip))
@@ -108,7 +114,8 @@ export const sysenter: Procedure = procedure('sysenter', { mayFault: true }, (b)
 /** SYSEXIT. (i32: 1 with REX.W) */
 export const sysexit: Procedure = procedure('sysexit', { parameters: [i32], mayFault: true }, (b, long) => {
   const base = b.i32.wrapI64(b.stateLoad(Access.u64, State.sysenterCs))
-  b.if(b.i32.eqz(b.i32.and(base, b.const32(0xfffc))), () => b.raise(Vector.gp, b.const32(0)))
+  const enabled = b.i32.and(protectionEnabled(b), b.i32.ne(b.i32.and(base, b.const32(0xfffc)), b.const32(0)))
+  b.if(b.i32.eqz(enabled), () => b.raise(Vector.gp, b.const32(0)))
   requireSupervisor(b)
   const target = b.stateLoad(Access.u64, RDX)
   const stack = b.stateLoad(Access.u64, RCX)

@@ -1,12 +1,15 @@
 /**
- * The page walk: linear to guest-physical address by the guest's page tables (SDM volume 3, chapter 5: 4-level and
- * 5-level paging; access rights 5.6, exceptions 5.7, accessed and dirty flags 5.8). Called when the engine's TLB misses.
+ * The page walk: linear to guest-physical address by the guest's page tables (SDM volume 3, chapter 5: 32-bit, PAE,
+ * 4-level and 5-level paging, and none; access rights 5.6, exceptions 5.7, accessed and dirty flags 5.8). Called when the engine's TLB misses.
  *
  * Accessed and dirty flags are set by compare-exchange, so that vCPUs on other threads and the guest's own atomic
  * updates are never lost; an entry that changed underneath starts the walk anew. Upper levels get their accessed flag
  * as they are passed, the last one only when the access is allowed.
  *
- * Not done: 32-bit and PAE paging, protection keys, PCIDs, memory types (PCD, PWT, PAT are ignored).
+ * The four page-directory pointers of PAE paging are read from memory at each walk; processors keep them in registers
+ * from the last write to CR3.
+ *
+ * Not done: protection keys, PCIDs, memory types (PCD, PWT, PAT are ignored).
  */
 import type { Builder, Label, Value } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
@@ -50,6 +53,35 @@ const NO_EXECUTE = 1n << 63n
 const ADDRESS = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn
 /** Bits 51 down to the width of a physical address. */
 const RESERVED = ((1n << 52n) - 1n) & ~((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n)
+/** With PAE paging bits 62 to 52 are reserved, too; IA-32e paging ignores them. */
+const RESERVED_PAE = 0x7ff0_0000_0000_0000n
+
+/** An entry of 32 bits, in the 8 bytes that `physicalLoad` gives. (address, 4-byte aligned) -> i64 */
+const loadNarrow: Procedure = procedure('loadNarrow', { parameters: [i64], result: i64 }, (b, address) => {
+  const both = b.call(physicalLoad, b.i64.and(address!, b.const64(-8)))
+  const shift = b.i64.shl(b.i64.and(address!, b.const64(4)), b.const64(3))
+  b.return(b.i64.and(b.i64.shrU(both, shift), b.const64(0xffff_ffff)))
+})
+
+/** Compare-exchange of an entry of 32 bits. (address, expected, replacement) -> found */
+const exchangeNarrow: Procedure = procedure(
+  'exchangeNarrow',
+  { parameters: [i64, i64, i64], result: i64 },
+  (b, address, expected, replacement) => {
+    const whole = b.i64.and(address!, b.const64(-8))
+    const shift = b.i64.shl(b.i64.and(address!, b.const64(4)), b.const64(3))
+    const mask = b.i64.shl(b.const64(0xffff_ffff), shift)
+    const both = b.call(physicalLoad, whole)
+    const others = b.i64.and(both, b.i64.xor(mask, b.const64(-1)))
+    const seen = b.call(
+      physicalCompareExchange,
+      whole,
+      b.i64.or(others, b.i64.shl(expected!, shift)),
+      b.i64.or(others, b.i64.shl(replacement!, shift)),
+    )
+    b.return(b.i64.and(b.i64.shrU(seen, shift), b.const64(0xffff_ffff)))
+  },
+)
 
 /** Translates. (linear address, WalkAccess bits) -> guest-physical address; leaves WalkFlag bits in `State.walkFlags`. */
 export const pageWalk: Procedure = procedure(
@@ -67,12 +99,17 @@ export const pageWalk: Procedure = procedure(
       )
       b.return(linear!)
     })
-    const fiveLevels = anyBit(b, cr4, Cr4.la57)
-    b.if(b.select(fiveLevels, notCanonical(b, linear!, 57), notCanonical(b, linear!, 48)), () =>
-      b.raise(Vector.gp, b.const32(0)),
+    const long = anyBit(b, efer, Efer.lma)
+    const physicalExtension = anyBit(b, cr4, Cr4.pae)
+    const narrow = b.i32.eqz(b.i32.or(long, physicalExtension))
+    const fiveLevels = b.i32.and(long, anyBit(b, cr4, Cr4.la57))
+    const outside = b.select(fiveLevels, notCanonical(b, linear!, 57), notCanonical(b, linear!, 48))
+    b.if(b.i32.and(long, outside), () => b.raise(Vector.gp, b.const32(0)))
+    const noExecute = b.i32.and(physicalExtension, anyBit(b, efer, Efer.nxe))
+    const reserved = b.i64.or(
+      b.select(noExecute, b.const64(RESERVED), b.const64(RESERVED | NO_EXECUTE)),
+      b.select(long, b.const64(0), b.const64(RESERVED_PAE)),
     )
-    const noExecute = anyBit(b, efer, Efer.nxe)
-    const reserved = b.select(noExecute, b.const64(RESERVED), b.const64(RESERVED | NO_EXECUTE))
     const isWrite = b.i32.and(access!, b.const32(WalkAccess.write))
     const isFetch = b.i32.and(access!, b.const32(WalkAccess.fetch))
     const isUser = b.i32.and(access!, b.const32(WalkAccess.user))
@@ -95,6 +132,17 @@ export const pageWalk: Procedure = procedure(
     /** Rights: bits of every entry ANDed (R/W and U/S), XD ORed by keeping its complement. */
     const rights = b.local(i64)
     const offsetMask = b.local(i64)
+    /** Of the last entry: the page's address, rights of its offset bits not yet cleared. */
+    const frame = b.local(i64)
+    const exchange = (address: Value, expected: Value, replacement: Value): Value => {
+      const seen = b.local(i64)
+      b.if(
+        narrow,
+        () => b.set(seen, b.call(exchangeNarrow, address, expected, replacement)),
+        () => b.set(seen, b.call(physicalCompareExchange, address, expected, replacement)),
+      )
+      return b.get(seen)
+    }
 
     b.loop((again) => {
       b.set(table, b.i64.and(b.stateLoad(Access.u64, State.cr3), b.const64(ADDRESS)))
@@ -102,8 +150,22 @@ export const pageWalk: Procedure = procedure(
       b.set(offsetMask, b.const64(0xfff))
       b.block((found) => {
         const level = (number: number): void => walkLevel(b, number, again, found)
+        b.if(narrow, () => {
+          narrowLevel(b, 2, again, found)
+          narrowLevel(b, 1, again, found)
+          b.br(found)
+        })
         b.if(fiveLevels, () => level(5))
-        for (const number of [4, 3, 2, 1]) level(number)
+        b.if(
+          long,
+          () => {
+            level(4)
+            level(3)
+          },
+          pointerLevel,
+        )
+        for (const number of [2, 1]) level(number)
+        b.set(frame, b.i64.and(b.get(entry), b.const64(ADDRESS)))
       })
 
       const last = b.get(entry)
@@ -142,8 +204,7 @@ export const pageWalk: Procedure = procedure(
         b.select(isWrite, b.const64(Entry.accessed | Entry.dirty), b.const64(Entry.accessed)),
       )
       b.if(b.i64.ne(wanted, last), () => {
-        const seen = b.call(physicalCompareExchange, b.get(entryAddress), last, wanted)
-        b.brIf(b.i64.ne(seen, last), again)
+        b.brIf(b.i64.ne(exchange(b.get(entryAddress), last, wanted), last), again)
       })
 
       const dirty = bit(b, wanted, 6)
@@ -160,12 +221,46 @@ export const pageWalk: Procedure = procedure(
       b.stateStore(Access.i32, State.walkFlags, flags)
       const inside = b.get(offsetMask)
       b.return(
-        b.i64.or(
-          b.i64.and(b.i64.and(last, b.const64(ADDRESS)), b.i64.xor(inside, b.const64(-1))),
-          b.i64.and(linear!, inside),
-        ),
+        b.i64.or(b.i64.and(b.get(frame), b.i64.xor(inside, b.const64(-1))), b.i64.and(linear!, inside)),
       )
     })
+
+    /** The page-directory pointer of PAE paging: one of four, without rights and accessed bit. */
+    function pointerLevel(): void {
+      const pointers = b.i64.and(b.stateLoad(Access.u64, State.cr3), b.const64(0xffff_ffe0))
+      const address = b.i64.or(pointers, b.i64.and(b.i64.shrU(linear!, b.const64(27)), b.const64(0x18)))
+      const value = b.call(physicalLoad, address)
+      b.if(b.i64.eqz(b.i64.and(value, b.const64(Entry.present))), () => fault(0))
+      b.set(table, b.i64.and(value, b.const64(ADDRESS)))
+    }
+
+    /** A level of 32-bit paging; pages of 4 MiB have address bits 39 to 32 in bits 20 to 13 (PSE-36). */
+    function narrowLevel(b: Builder, level: 1 | 2, again: Label, found: Label): void {
+      const directory = b.i64.and(b.get(table), b.const64(0xffff_f000))
+      const index = b.i64.and(b.i64.shrU(linear!, b.const64(level === 2 ? 20 : 10)), b.const64(0xffc))
+      const address = b.i64.or(directory, index)
+      const value = b.call(loadNarrow, address)
+      b.set(entry, value)
+      b.set(entryAddress, address)
+      b.if(b.i64.eqz(b.i64.and(value, b.const64(Entry.present))), () => fault(0))
+      b.set(rights, b.i64.and(b.get(rights), b.i64.or(value, b.const64(NO_EXECUTE))))
+      if (level === 1) {
+        b.set(frame, b.i64.and(value, b.const64(0xffff_f000)))
+        return
+      }
+      b.if(b.i32.and(anyBit(b, cr4, Cr4.pse), anyBit(b, value, Entry.large)), () => {
+        b.if(anyBit(b, value, 0x20_0000), () => fault(PageFault.present | PageFault.reserved))
+        const high = b.i64.shl(b.i64.and(value, b.const64(0x1f_e000)), b.const64(19))
+        b.set(frame, b.i64.or(b.i64.and(value, b.const64(0xffc0_0000)), high))
+        b.set(offsetMask, b.const64(0x3f_ffff))
+        b.br(found)
+      })
+      b.if(b.i64.eqz(b.i64.and(value, b.const64(Entry.accessed))), () => {
+        const seen = b.call(exchangeNarrow, address, value, b.i64.or(value, b.const64(Entry.accessed)))
+        b.brIf(b.i64.ne(seen, value), again)
+      })
+      b.set(table, value)
+    }
 
     function walkLevel(b: Builder, level: number, again: Label, found: Label): void {
       const shift = 12 + 9 * (level - 1)
@@ -188,6 +283,7 @@ export const pageWalk: Procedure = procedure(
           const inside = (1n << BigInt(shift)) - 1n
           b.if(anyBit(b, value, inside & ~0x1fffn), () => fault(PageFault.present | PageFault.reserved))
           b.set(offsetMask, b.const64(inside))
+          b.set(frame, b.i64.and(value, b.const64(ADDRESS)))
           b.br(found)
         })
       b.if(b.i64.eqz(b.i64.and(value, b.const64(Entry.accessed))), () => {

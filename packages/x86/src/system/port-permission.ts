@@ -6,8 +6,9 @@ import { Privilege } from '../ir/builder.ts'
 import { Access, Type } from '../ir/op.ts'
 import { type Procedure, procedure } from '../ir/procedure.ts'
 import { Segment, SegmentField, State, segmentOffset, Vector } from '../state-layout.ts'
-import { bitField32 } from './bit-field.ts'
+import { bit, bitField32 } from './bit-field.ts'
 import { baseOf, currentPrivilege } from './descriptor.ts'
+import { attributesOf, inVirtual8086 } from './mode.ts'
 
 const { i32 } = Type
 /** Offset in the TSS of the bitmap's own offset. */
@@ -19,8 +20,10 @@ export const requirePort: Procedure = procedure(
   { parameters: [i32, i32], mayFault: true },
   (b, port, sizeBytes) => {
     const iopl = bitField32(b, b.stateLoad(Access.u64, State.rflags), 12, 2)
-    b.if(b.i32.leU(currentPrivilege(b), iopl), () => b.return())
+    // Virtual-8086 mode looks at the bitmap whatever IOPL is. Only a TSS of 32 or 64 bits has one.
+    b.if(b.i32.and(b.i32.leU(currentPrivilege(b), iopl), b.i32.eqz(inVirtual8086(b))), () => b.return())
     const gp = (): void => b.raise(Vector.gp, b.const32(0))
+    b.if(b.i32.eqz(bit(b, attributesOf(b, Segment.tr), 3)), gp)
     const base = baseOf(b, Segment.tr)
     const limit = b.stateLoad(Access.i32, segmentOffset(Segment.tr, SegmentField.limit))
     b.if(b.i32.gtU(b.const32(TSS_BITMAP + 1), limit), gp)

@@ -14,7 +14,8 @@ export { deliverException, deliverInterrupt, EventKind, singleStepTrap } from '.
 export { loadSegment } from './descriptor.ts'
 export { deviceRead, deviceWrite, foreignMsrRead, foreignMsrWrite, portRead, portWrite } from './exit.ts'
 export { ExitReason } from './exit-reason.ts'
-export { farCall, farJump, farReturn, interruptReturn } from './far-return.ts'
+export { farReturn, interruptReturn } from './far-return.ts'
+export { farTransfer } from './far-transfer.ts'
 export { swapGs, syscall, sysenter, sysexit, systemReturn } from './fast-call.ts'
 export { readFlags, STORED_FLAGS, writeFlags } from './flags.ts'
 export {
@@ -28,3 +29,11 @@ export {
 } from './msr.ts'
 export { PHYSICAL_ADDRESS_BITS, pageWalk, WalkAccess } from './page-walk.ts'
 export { requirePort } from './port-permission.ts'
+export {
+  isSegmented,
+  segmentCoversPage,
+  segmentedBase,
+  segmentedConstant,
+  segmentLinear,
+  segmentLinearUnchecked,
+} from './segmentation.ts'

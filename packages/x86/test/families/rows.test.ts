@@ -22,6 +22,7 @@ function unknownOperands(b: Builder, memory: boolean, form: Form, variant: Parti
     effectiveAddress: word,
     linearAddress: word,
     immediate: word,
+    secondImmediate: word,
     segmentBase: word,
     target: word,
     addressBits: 64,
@@ -31,7 +32,17 @@ function unknownOperands(b: Builder, memory: boolean, form: Form, variant: Parti
   }
 }
 
-function variants(form: Form): { memory: boolean; binding: Partial<Binding> }[] {
+const modes = ['long', 'legacy'] as const
+
+function variants(
+  form: Form,
+): { memory: boolean; mode: (typeof modes)[number]; binding: Partial<Binding> }[] {
+  return modes
+    .filter((mode) => form.options.mode !== (mode === 'long' ? 'no64' : 'only64'))
+    .flatMap((mode) => placesOf(form).map((place) => ({ ...place, mode })))
+}
+
+function placesOf(form: Form): { memory: boolean; binding: Partial<Binding> }[] {
   const mayBeMemory = form.operands.some(takesMemory)
   const mustBeMemory = form.operands.some((kind) => /^m\d*$/.test(kind))
   const kinds = mustBeMemory ? [true] : mayBeMemory ? [false, true] : [false]
@@ -68,12 +79,15 @@ describe('rows', () => {
   test('behaviour: every variant of every form builds well-formed IR, and so does every procedure', () => {
     const b = new Builder()
     for (const form of forms)
-      for (const { memory, binding } of variants(form))
+      for (const { memory, binding, mode } of variants(form)) {
+        b.mode = mode
         build(
           form.text,
           () => form.body(b, new Operands(b, form, unknownOperands(b, memory, form, binding))),
           b,
         )
+      }
+    b.mode = 'long'
     // The list grows while procedures are built.
     for (let index = 0; index < b.procedures.list.length; index++) {
       const procedure: Procedure = b.procedures.list[index]!
@@ -91,7 +105,8 @@ describe('rows', () => {
     const b = new Builder()
     const wrong: string[] = []
     for (const form of forms)
-      for (const { memory, binding } of variants(form)) {
+      for (const { memory, binding, mode } of variants(form)) {
+        b.mode = mode
         b.code.clear()
         form.body(b, new Operands(b, form, unknownOperands(b, memory, form, binding)))
         if (b.code.op.subarray(0, b.code.length).some((op) => ends.has(op)) && !form.options.ends)

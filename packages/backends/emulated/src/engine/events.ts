@@ -36,6 +36,9 @@ export const afterFault: Procedure = procedure('afterFault', { result: i32 }, (b
     b.return(b.const32(0))
   })
   count(b, 'exceptions')
+  b.if(b.stateLoad(Access.i32, EngineState.codeMode), () =>
+    b.stateStore(Access.u64, State.rip, b.truncate(32, b.stateLoad(Access.u64, State.rip))),
+  )
   b.if(b.i32.eq(b.stateLoad(Access.i32, State.faultVector), b.const32(Vector.pf)), () =>
     count(b, 'page-faults'),
   )

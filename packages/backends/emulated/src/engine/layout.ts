@@ -28,7 +28,14 @@ export const TLB_OFFSETS: readonly [number, number, number] = [0x1_0000, 0x1_800
 export const JUMP_CACHE_OFFSET = 0x2_8000
 export const JUMP_CACHE_ENTRIES = 4096
 
-export const ARENA_OFFSET = 0x80_0000
+/**
+ * The same for code of 32 and 16 bits: { host address u32, mode u32, record u32, 0 }. Its own table, so that looking up
+ * 64-bit code needs no look at the mode.
+ */
+export const LEGACY_TABLE_OFFSET = 0x80_0000
+export const LEGACY_TABLE_ENTRIES = 0x1_0000
+
+export const ARENA_OFFSET = 0x90_0000
 export const ARENA_END: number = RAM_OFFSET
 
 /** Fields of the state that only the engine knows, from `State.engine` (0x1800) up. */
@@ -61,6 +68,14 @@ export const EngineState = {
   replaying: 0x1868,
   /** Counters, i64 each. */
   counters: 0x1880,
+  /** 0 in 64-bit mode, else 32 or 16: the default operand size. Kept by `chooseTables`, as is what follows. */
+  codeMode: 0x1960,
+  /** Changes whenever CS is another one outside 64-bit mode; part of the jump-cache key there. */
+  codeEpoch: 0x1964,
+  /** Base, limit and mode of CS when the epoch changed last. */
+  codeBase: 0x1968,
+  codeLimit: 0x1970,
+  codeEpochMode: 0x1978,
   /**
    * The last reading of the machine's clock in ns (f64), the instructions retired then (i64), for how many more of them
    * it may be extrapolated (i64; 0: not at all) and how long each takes in ns (f64).
@@ -110,7 +125,7 @@ export const RecordField = {
   index: 12,
   /** Bits 0-1: scale; bit 7: 32-bit address. */
   scale: 14,
-  /** State offset of the segment's base, divided by 8. */
+  /** State offset of the segment's base, divided by 8; outside 64-bit mode the segment's number. */
   segment: 15,
   displacement: 16,
   register2: 20,
@@ -128,6 +143,11 @@ export const registerFields: readonly number[] = [
 
 /** Most instructions in a block; near the end of the budget blocks are cut shorter. */
 export const MAX_BLOCK_INSTRUCTIONS = 64
+
+/** Room for the longest block with its guard and chain. */
+export const BLOCK_ROOM: number = (MAX_BLOCK_INSTRUCTIONS + 3) * RECORD_BYTES
+/** Blocks that were cut to length: one place for each vCPU, in front of the arena's halves. */
+export const LIMITED_END: number = ARENA_OFFSET + MAX_VCPUS * BLOCK_ROOM
 
 /** Handlers that are not instructions. */
 export const Handler = {

@@ -17,7 +17,15 @@ import {
 import { EngineState, TlbField } from './layout.ts'
 import { atomicCompareExchange, count, DEVICE, tlbEntry, translate } from './translation.ts'
 
-const { WalkAccess, deviceRead, deviceWrite } = system
+const {
+  WalkAccess,
+  deviceRead,
+  deviceWrite,
+  isSegmented,
+  segmentCoversPage,
+  segmentLinear,
+  segmentLinearUnchecked,
+} = system
 
 const { i32, i64 } = Type
 
@@ -105,7 +113,14 @@ function transfer(
     b.i32.geU(inFirst, bytes),
     () => transferPart(b, direction, first, firstPhysical, b.const32(0), bytes),
     () => {
-      const second = b.call(translate, b.i64.add(linear, b.i64.extendI32U(inFirst)), access, supervisor)
+      // Linear addresses of 32 bits wrap. The CPU's own accesses have 64 bits in IA-32e mode.
+      const legacy = b.i32.and(
+        b.stateLoad(Access.i32, EngineState.codeMode),
+        b.i32.sub(supervisor, b.const32(1)),
+      )
+      const mask = b.select(legacy, b.const64(0xffff_ffff), b.const64(-1))
+      const next = b.i64.and(b.i64.add(linear, b.i64.extendI32U(inFirst)), mask)
+      const second = b.call(translate, next, access, supervisor)
       const secondPhysical = b.stateLoad(Access.u64, EngineState.physical)
       transferPart(b, direction, first, firstPhysical, b.const32(0), inFirst)
       transferPart(b, direction, second, secondPhysical, inFirst, b.i32.sub(bytes, inFirst))
@@ -134,12 +149,21 @@ function onHit(
   )
 }
 
+/** Outside 64-bit mode an address that missed may be a segmented one: `then` goes on with the linear one. */
+function onSegmented(b: Builder, address: Value, then: () => void): void {
+  const legacy = b.i32.ne(b.stateLoad(Access.i32, EngineState.codeMode), b.const32(0))
+  b.if(b.i32.and(legacy, isSegmented(b, address)), then)
+}
+
 /** Host address to read from, RAM or scratch, or 0 with a fault pending. (linear, bytes, 1: implicit supervisor) */
 export const read: Procedure = procedure(
   'read',
   { parameters: [i64, i32, i32], result: i32, mayFault: true },
   (b, linear, bytes, supervisor) => {
     onHit(b, TlbField.read, linear!, bytes!, supervisor!, (host) => b.return(host))
+    onSegmented(b, linear!, () =>
+      b.return(b.call(read, b.call(segmentLinear, linear!, bytes!, b.const32(0)), bytes!, supervisor!)),
+    )
     b.if(b.i32.geU(bytesToPageEnd(b, linear!), bytes!), () => {
       const host = b.call(translate, linear!, b.const32(0), supervisor!)
       b.if(b.i32.ne(host, b.const32(DEVICE)), () => b.return(host))
@@ -164,6 +188,9 @@ export const write: Procedure = procedure(
       b.hostStore(Access.v128, host, b.hostLoad(Access.v128, scratch(b)))
       b.return(b.const32(1))
     })
+    onSegmented(b, linear!, () =>
+      b.return(b.call(write, b.call(segmentLinear, linear!, bytes!, b.const32(1)), bytes!, supervisor!)),
+    )
     transfer(b, 'write', linear!, bytes!, b.const32(WalkAccess.write), supervisor!)
     b.return(b.const32(1))
   },
@@ -175,6 +202,9 @@ export const reference: Procedure = procedure(
   { parameters: [i64, i32, i32], result: i32, mayFault: true },
   (b, linear, bytes, supervisor) => {
     onHit(b, TlbField.write, linear!, bytes!, supervisor!, (host) => b.return(host))
+    onSegmented(b, linear!, () =>
+      b.return(b.call(reference, b.call(segmentLinear, linear!, bytes!, b.const32(1)), bytes!, supervisor!)),
+    )
     b.if(b.i32.geU(bytesToPageEnd(b, linear!), bytes!), () => {
       const host = b.call(translate, linear!, b.const32(WalkAccess.write), supervisor!)
       b.if(b.i32.ne(host, b.const32(DEVICE)), () => b.return(host))
@@ -207,10 +237,16 @@ export const compareExchange: Procedure = procedure(
 )
 
 /** Host address of plain RAM, or 0, for bulk string operations: no fault, no device, nobody to tell. */
-function span(name: string, tag: number, access: number): Procedure {
-  return procedure(name, { parameters: [i64], result: i32 }, (b, linear) => {
+function span(external: Procedure, tag: number, access: number): Procedure {
+  return procedure(external.name, { parameters: [i64], result: i32 }, (b, linear) => {
     const host = b.local(i32, b.const32(0))
     onHit(b, tag, linear!, b.const32(1), b.const32(0), (hit) => b.return(hit))
+    onSegmented(b, linear!, () => {
+      b.if(b.i32.eqz(b.call(segmentCoversPage, linear!, b.const32(access ? 1 : 0))), () =>
+        b.return(b.const32(0)),
+      )
+      b.return(b.call(external, b.call(segmentLinearUnchecked, linear!)))
+    })
     const cr2 = b.stateLoad(Access.u64, State.cr2)
     b.attempt(() => b.set(host, b.call(translate, linear!, b.const32(access), b.const32(0))))
     b.if(b.takeFault(), () => {
@@ -223,6 +259,6 @@ function span(name: string, tag: number, access: number): Procedure {
 
 /** How this engine supplies the spans that string instructions ask for. */
 export const spanSupplies: ReadonlyMap<Procedure, Procedure> = new Map([
-  [engine.spanForRead, span('spanForRead', TlbField.read, 0)],
-  [engine.spanForWrite, span('spanForWrite', TlbField.write, WalkAccess.write)],
+  [engine.spanForRead, span(engine.spanForRead, TlbField.read, 0)],
+  [engine.spanForWrite, span(engine.spanForWrite, TlbField.write, WalkAccess.write)],
 ])

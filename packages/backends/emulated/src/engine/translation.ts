@@ -13,7 +13,10 @@ import {
   Flag,
   type Procedure,
   procedure,
+  Segment,
+  SegmentField,
   State,
+  segmentOffset,
   system,
   Type,
   type Value,
@@ -152,25 +155,48 @@ function invalidate(b: Builder, entry: Value): void {
     b.hostStore(Access.u64, entry, b.const64(INVALID), tag)
 }
 
+/** The epoch of the jump cache has come round: keys of its last use may still be there. */
+function clearJumps(b: Builder): void {
+  b.hostFill(
+    b.i32.add(b.stateBase(), b.const32(JUMP_CACHE_OFFSET)),
+    b.const32(0xff),
+    b.const32(JUMP_CACHE_ENTRIES * 16),
+  )
+}
+
 /** Starts a new epoch of the jump cache: every key in it becomes wrong. */
 export const flushJumps: Procedure = procedure('flushJumps', {}, (b) => {
   const epoch = b.i32.and(
     b.i32.add(b.stateLoad(Access.i32, EngineState.flushEpoch), b.const32(1)),
-    b.const32(0x7fff),
+    b.const32(0x3fff),
   )
   b.stateStore(Access.i32, EngineState.flushEpoch, epoch)
-  // The epoch has come round: keys of its last use may still be there.
-  b.if(b.i32.eqz(epoch), () =>
-    b.hostFill(
-      b.i32.add(b.stateBase(), b.const32(JUMP_CACHE_OFFSET)),
-      b.const32(0xff),
-      b.const32(JUMP_CACHE_ENTRIES * 16),
-    ),
-  )
+  b.if(b.i32.eqz(epoch), () => clearJumps(b))
   b.call(chooseTables)
 })
 
-/** Chooses TLB and jump-cache key by CPL and EFLAGS.AC. */
+/** Outside 64-bit mode: notes whether CS is another one than the last time. (mode) */
+const noteLegacyCode: Procedure = procedure('noteLegacyCode', { parameters: [i32] }, (b, mode) => {
+  const base = b.stateLoad(Access.u64, segmentOffset(Segment.cs, SegmentField.base))
+  const limit = b.stateLoad(Access.u32, segmentOffset(Segment.cs, SegmentField.limit))
+  const same = [
+    b.i64.eq(base, b.stateLoad(Access.u64, EngineState.codeBase)),
+    b.i64.eq(limit, b.stateLoad(Access.u64, EngineState.codeLimit)),
+    b.i32.eq(mode!, b.stateLoad(Access.i32, EngineState.codeEpochMode)),
+  ].reduce((x, y) => b.i32.and(x, y))
+  b.if(same, () => b.return())
+  const epoch = b.i32.and(
+    b.i32.add(b.stateLoad(Access.i32, EngineState.codeEpoch), b.const32(1)),
+    b.const32(0xffff),
+  )
+  b.stateStore(Access.i32, EngineState.codeEpoch, epoch)
+  b.stateStore(Access.u64, EngineState.codeBase, base)
+  b.stateStore(Access.u64, EngineState.codeLimit, limit)
+  b.stateStore(Access.i32, EngineState.codeEpochMode, mode!)
+  b.if(b.i32.eqz(epoch), () => clearJumps(b))
+})
+
+/** Chooses TLB and jump-cache key by CPL, EFLAGS.AC and the mode. */
 export const chooseTables: Procedure = procedure('chooseTables', {}, (b) => {
   const user = b.i32.eq(b.stateLoad(Access.i32, State.cpl), b.const32(3))
   const lifted = b.i32.wrapI64(b.i64.and(b.stateLoad(Access.u64, State.rflags), b.const64(Flag.ac)))
@@ -181,8 +207,30 @@ export const chooseTables: Procedure = procedure('chooseTables', {}, (b) => {
     b.i32.add(b.stateBase(), b.select(user, b.const32(TLB_OFFSETS[2]), supervisor)),
   )
   b.stateStore(Access.i32, EngineState.tlbSupervisor, b.i32.add(b.stateBase(), b.const32(TLB_OFFSETS[0])))
-  const key = b.i32.or(b.i32.shl(b.stateLoad(Access.i32, EngineState.flushEpoch), b.const32(1)), user)
-  b.stateStore(Access.u64, EngineState.jumpKey, b.i64.shl(b.i64.extendI32U(key), b.const64(48)))
+  const key = b.i32.or(b.i32.shl(b.stateLoad(Access.i32, EngineState.flushEpoch), b.const32(2)), user)
+  const attributes = b.stateLoad(Access.u16, segmentOffset(Segment.cs, SegmentField.attributes))
+  const longMode = b.i64.and(b.stateLoad(Access.u64, State.efer), b.const64(system.Efer.lma))
+  const long = b.i64.and(b.i64.shrU(attributes, b.const64(13)), b.i64.shrU(longMode, b.const64(10)))
+  b.if(
+    b.i32.wrapI64(b.i64.and(long, b.const64(1))),
+    () => {
+      b.stateStore(Access.i32, EngineState.codeMode, b.const32(0))
+      b.stateStore(Access.u64, EngineState.jumpKey, b.i64.shl(b.i64.extendI32U(key), b.const64(48)))
+    },
+    () => {
+      const big = b.i32.wrapI64(b.i64.and(b.i64.shrU(attributes, b.const64(14)), b.const64(1)))
+      const mode = b.select(big, b.const32(32), b.const32(16))
+      b.stateStore(Access.i32, EngineState.codeMode, mode)
+      b.call(noteLegacyCode, mode)
+      const epoch = b.i64.extendI32U(b.stateLoad(Access.i32, EngineState.codeEpoch))
+      const legacy = b.i64.extendI32U(b.i32.or(key, b.const32(2)))
+      b.stateStore(
+        Access.u64,
+        EngineState.jumpKey,
+        b.i64.or(b.i64.shl(legacy, b.const64(48)), b.i64.shl(epoch, b.const64(32))),
+      )
+    },
+  )
 })
 
 const flushTranslations = procedure('flushTranslations', { parameters: [i32] }, (b, all) => {

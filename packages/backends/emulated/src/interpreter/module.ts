@@ -25,7 +25,7 @@ import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { type FunctionIndices, lowerHandler, lowerProcedure } from './function-target.ts'
 import { mainFunction } from './main-function.ts'
 import { RecordBinding } from './record-binding.ts'
-import { handlerVariants, VARIANTS_PER_FORM } from './variants.ts'
+import { type HandlerVariant, handlerVariants, isLegacy, VARIANTS_PER_FORM, Variant } from './variants.ts'
 
 export interface InterpreterModule {
   readonly bytes: Uint8Array
@@ -46,6 +46,7 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   const variants = handlerVariants(forms)
   const codes = variants.map((variant) => {
     const b = new Builder(table, new Code())
+    b.mode = isLegacy(variant.key) ? 'legacy' : 'long'
     if (/^SYS(CALL|ENTER)$/.test(variant.form.mnemonic)) count(b, 'system-calls')
     try {
       variant.form.body(b, new Operands(b, variant.form, new RecordBinding(b, variant)))
@@ -151,7 +152,20 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
     handlers[variant.formIndex * VARIANTS_PER_FORM + variant.key] = id
     return { id: id++, code }
   })
+  // A handler that comes out the same in 64-bit mode serves both: what has only register operands, mostly.
+  const longCodes = new Map<number, Code>()
+  variants.forEach((variant, index) => {
+    if (variant.key === Variant.register) longCodes.set(variant.formIndex, codes[index]!)
+  })
+  const shared: HandlerVariant[] = []
   for (const { variant, code } of others) {
+    if (variant.key === Variant.legacyRegister) {
+      const long = longCodes.get(variant.formIndex)
+      if (long && sameCode(long, code)) {
+        shared.push(variant)
+        continue
+      }
+    }
     handlers[variant.formIndex * VARIANTS_PER_FORM + variant.key] = id++
     const index = module.declare(handlerParameters, [WasmType.i32])
     try {
@@ -161,6 +175,9 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
     }
     module.element(index)
   }
+  for (const { formIndex } of shared)
+    handlers[formIndex * VARIANTS_PER_FORM + Variant.legacyRegister] =
+      handlers[formIndex * VARIANTS_PER_FORM + Variant.register]!
   const main = module.declare([WasmType.i32], [])
   const { bytes, unlikely } = mainFunction(
     inlineCodes,
@@ -186,6 +203,16 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
   for (const procedure of table.list) module.export(procedureExport(procedure), find(procedure))
   module.exportTable('handlers')
   return { ...module.finish(), handlers, inlinedCount: inlined.length }
+}
+
+/** Whether two bodies are the same, operation by operation. */
+function sameCode(x: Code, y: Code): boolean {
+  if (x.length !== y.length || x.locals.join() !== y.locals.join() || x.extra.join() !== y.extra.join())
+    return false
+  if (x.pool.length > 0 || y.pool.length > 0) return false
+  for (const field of ['op', 'type', 'aux', 'a', 'b', 'c'] as const)
+    for (let index = 0; index < x.length; index++) if (x[field][index] !== y[field][index]) return false
+  return true
 }
 
 /** (state, host address, bytes, expected, replacement) -> found. Sizes 1, 2, 4, 8; naturally aligned. */

@@ -8,11 +8,12 @@ import {
   SegmentField,
   State,
   segmentOffset,
+  system,
   Type,
   type Value,
 } from '@trapframe/x86'
 import { RecordField, registerFields } from '../engine/layout.ts'
-import { type HandlerVariant, Variant } from './variants.ts'
+import { type HandlerVariant, isLegacy, Variant } from './variants.ts'
 
 /** Registers that a form names: their number. */
 const namedRegisters: Partial<Record<OperandKind, number>> = { AL: 0, AX: 0, EAX: 0, RAX: 0, CL: 1, DX: 2 }
@@ -25,6 +26,7 @@ export class RecordBinding implements Binding {
   readonly #form: Form
   readonly #key: number
   readonly #memory: boolean
+  readonly #legacy: boolean
 
   constructor(b: Builder, variant: HandlerVariant) {
     this.#b = b
@@ -32,6 +34,17 @@ export class RecordBinding implements Binding {
     this.#key = variant.key
     const string = variant.key - Variant.string
     const isString = variant.form.options.string === true
+    this.#legacy = isLegacy(variant.key)
+    if (this.#legacy) {
+      const { key } = variant
+      this.addressBits = (key & 1) === 1 ? 16 : 32
+      this.lock = key >= Variant.legacyLocked && key < Variant.legacyString
+      this.repeat = isString
+        ? (['none', 'rep', 'repne'] as const)[(key - Variant.legacyString) >> 1]!
+        : 'none'
+      this.#memory = key >= Variant.legacyMemory && key < Variant.legacyString
+      return
+    }
     this.addressBits = (isString && (string & 1) === 1) || variant.key === Variant.address32 ? 32 : 64
     this.lock = variant.key === Variant.locked
     this.repeat = isString ? (['none', 'rep', 'repne'] as const)[string >> 1]! : 'none'
@@ -60,13 +73,20 @@ export class RecordBinding implements Binding {
   }
 
   immediate(index: number): Value {
+    if (this.#form.operands[index]!.startsWith('ptr'))
+      return this.#b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
     const earlier = this.#form.operands.slice(0, index).some((kind) => kind.startsWith('imm'))
     if (earlier) return this.#b.hostLoad(Access.u16, this.#record(), RecordField.register2)
     return this.#b.hostLoad(Access.u64, this.#record(), RecordField.immediate)
   }
 
+  secondImmediate(): Value {
+    return this.#b.hostLoad(Access.u16, this.#record(), RecordField.register2)
+  }
+
   segmentBase(segment: number): Value {
     const b = this.#b
+    if (this.#legacy) return segment === 0 ? system.segmentedConstant(b, 0) : this.#recordSegmentBase()
     // ES takes no override; for the others the decoder left the effective segment's base in the record.
     if (segment === 0) return b.stateLoad(Access.u64, State.zero)
     return this.#recordSegmentBase()
@@ -91,6 +111,11 @@ export class RecordBinding implements Binding {
 
   #recordSegmentBase(): Value {
     const b = this.#b
+    if (this.#legacy)
+      return system.segmentedBase(
+        b,
+        b.i32.wrapI64(b.hostLoad(Access.u8, this.#record(), RecordField.segment)),
+      )
     const slot = b.i32.shl(
       b.i32.wrapI64(b.hostLoad(Access.u8, this.#record(), RecordField.segment)),
       b.const32(3),
@@ -114,6 +139,7 @@ export class RecordBinding implements Binding {
       b.i64.shl(index, this.#key === Variant.memoryIndex ? scale : b.i64.and(scale, b.const64(3))),
     )
     if (this.#key === Variant.memoryIndex) return full
+    if (this.#legacy) return b.truncate(this.addressBits, full)
     const short = b.i32.wrapI64(b.i64.and(scale, b.const64(0x80)))
     return b.select(short, b.i64.and(full, b.const64(0xffff_ffff)), full)
   }

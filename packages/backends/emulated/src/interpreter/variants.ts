@@ -2,7 +2,7 @@
  * The handlers that the interpreter has for a form: which of its operands is memory, how the address is made, LOCK,
  * repeat prefix, address size. The decoder's output picks one by its key.
  */
-import type { Form } from '@trapframe/x86'
+import { encodingOf, type Form } from '@trapframe/x86'
 
 /** Keys of a form's handlers. */
 export const Variant = {
@@ -20,8 +20,17 @@ export const Variant = {
   string: 5,
   /** Forms with an address-sized register, with 32-bit addresses. */
   address32: 11,
+  /** Outside 64-bit mode, with addresses of 32 bits; + 1 with 16. `legacyRegister` has no memory operand. */
+  legacyRegister: 16,
+  legacyMemory: 18,
+  legacyLocked: 20,
+  /** + 2 * repeat. */
+  legacyString: 22,
 } as const
-export const VARIANTS_PER_FORM = 16
+export const VARIANTS_PER_FORM = 32
+
+/** Whether a key is of a handler for 32-bit and 16-bit code. */
+export const isLegacy = (key: number): boolean => key >= Variant.legacyRegister
 
 export interface HandlerVariant {
   readonly form: Form
@@ -38,10 +47,35 @@ export function memoryOperand(form: Form): { possible: boolean; always: boolean 
   return { possible, always }
 }
 
+/** Handlers of a form for 32-bit and 16-bit code, none of them inlined. */
+function addLegacy(form: Form, formIndex: number, variants: HandlerVariant[]): void {
+  const { w, default64 } = encodingOf(form)
+  if (w || default64) return
+  const add = (key: number): void => void variants.push({ form, formIndex, key, inline: false })
+  const both = (key: number): void => {
+    add(key)
+    add(key + 1)
+  }
+  if (form.options.string) {
+    for (let repeat = 0; repeat < 3; repeat++) both(Variant.legacyString + 2 * repeat)
+    return
+  }
+  const memory = memoryOperand(form)
+  if (!memory.always) {
+    add(Variant.legacyRegister)
+    if (form.options.addressSized) add(Variant.legacyRegister + 1)
+  }
+  if (!memory.possible) return
+  both(Variant.legacyMemory)
+  if (form.options.lock) both(Variant.legacyLocked)
+}
+
 /** Every handler of every form. */
 export function handlerVariants(forms: readonly Form[]): HandlerVariant[] {
   const variants: HandlerVariant[] = []
   forms.forEach((form, formIndex) => {
+    if (form.options.mode !== 'only64') addLegacy(form, formIndex, variants)
+    if (form.options.mode === 'no64') return
     const hot = form.options.hot === true
     const add = (key: number, inline = false): void => void variants.push({ form, formIndex, key, inline })
     if (form.options.string) {
