@@ -16,7 +16,15 @@ export default defineConfig({
       { text: 'API', link: '/api/' },
     ],
     sidebar: {
-      '/guide/': [{ text: 'Guide', items: [{ text: 'Your first VM', link: '/guide/first-vm' }] }],
+      '/guide/': [
+        {
+          text: 'Guide',
+          items: [
+            { text: 'Your first VM', link: '/guide/first-vm' },
+            { text: 'In a browser', link: '/guide/browser' },
+          ],
+        },
+      ],
       '/design/': [
         {
           text: 'Design',
@@ -26,6 +34,7 @@ export default defineConfig({
             { text: 'Interpreter', link: '/design/interpreter' },
             { text: 'Flags', link: '/design/flags' },
             { text: 'Software TLB', link: '/design/software-tlb' },
+            { text: 'Modes', link: '/design/modes' },
             { text: 'Code cache', link: '/design/code-cache' },
             { text: 'Exits', link: '/design/exits' },
             { text: 'Time', link: '/design/time' },

@@ -13,6 +13,7 @@ import {
   type Failure,
   featuresOf,
   formatFixture,
+  isEncodable,
   isTestable,
   ProgramGenerator,
   type ReportRow,
@@ -48,11 +49,13 @@ const begun = performance.now()
 
 forms.forEach((form, index) => {
   if (!pattern.test(form.text)) return
-  const skipped = !isTestable(form)
-    ? 'system: evaluator and interpreter, by the tests'
-    : features && !features.has(form.options.feature ?? 'base')
-      ? `the host has no ${form.options.feature}`
-      : undefined
+  const skipped = !isEncodable(form)
+    ? 'no: not 64-bit code, or VEX'
+    : !isTestable(form)
+      ? 'system: evaluator and interpreter, by the tests'
+      : features && !features.has(form.options.feature ?? 'base')
+        ? `the host has no ${form.options.feature}`
+        : undefined
   const none = {
     form,
     cases: 0,

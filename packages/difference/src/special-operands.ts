@@ -127,7 +127,13 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
     case 'LOOPE':
     case 'LOOPNE':
     case 'JRCXZ':
-      if (random.once(2)) state.setGpr(RCX, BigInt(random.below(3)) | (random.once(3) ? 1n << 32n : 0n))
+      // A loop that goes round few times, or for ever as far as any engine waits.
+      state.setGpr(
+        RCX,
+        random.once(2)
+          ? BigInt(random.below(3)) | (random.once(3) ? 1n << 32n : 0n)
+          : BigInt.asUintN(64, -1n - BigInt(random.below(4))),
+      )
       return { reserved, options: random.once(4) ? { addressBits: 32 } : {} }
     case 'JMP':
     case 'CALL':

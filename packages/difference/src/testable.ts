@@ -22,9 +22,14 @@ const transfers = new Set([
 /** Answers that are the machine's own. */
 const machineDependent = new Set(['CPUID', 'XGETBV', 'RDTSC', 'RDTSCP', 'RDPID', 'RDRAND', 'RDSEED'])
 
+/** Whether cases can be made of a form: they are 64-bit code, without VEX. */
+export function isEncodable(form: Form): boolean {
+  return form.options.mode !== 'no64' && !form.encoding.startsWith('VEX')
+}
+
 /** Whether a form can run in user mode with a result that every CPU agrees on. */
 export function isTestable(form: Form): boolean {
-  if (machineDependent.has(form.mnemonic) || form.encoding.startsWith('VEX')) return false
+  if (machineDependent.has(form.mnemonic) || !isEncodable(form)) return false
   // The harness runs 64-bit code.
   if (form.options.mode === 'no64') return false
   if (form.options.user) return true

@@ -40,6 +40,8 @@ export interface MachineOptions {
   readonly time?: 'real' | 'virtual'
   /** What a reset by the guest does; a function is asked each time. Default: `reboot`. */
   readonly onReset?: ResetPolicy | (() => ResetPolicy)
+  /** Guest RAM in memory that threads can share (SharedArrayBuffer), where the host has it. Default: false. */
+  readonly sharedMemory?: boolean
   /** Date at which virtual time begins, in milliseconds since 1970. Default: 2024-01-01. */
   readonly virtualStartMs?: number
   readonly log?: Log
@@ -119,7 +121,7 @@ const SPIN_NS = 500_000
  * @throws MachineError `machine/capability`, MemoryError, BootError and what the backend throws; nothing is left over
  */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
-  const { backend, board, boot, host, time = 'real', log = silentLog } = options
+  const { backend, board, boot, host, time = 'real', sharedMemory = false, log = silentLog } = options
   const { capabilities } = backend
   const lacks = (what: string): MachineError =>
     new MachineError('machine/capability', `backend ${capabilities.name} ${what}`)
@@ -128,10 +130,11 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   if (board.vcpus > capabilities.maxVcpus) throw lacks(`has at most ${capabilities.maxVcpus} vCPUs`)
   if (time === 'virtual' && !capabilities.instructionCounting)
     throw lacks('does not count instructions, which virtual time needs')
+  if (sharedMemory && !capabilities.sharedMemory) throw lacks('has no shared memory')
   if (board.ramBytes > capabilities.maxRamBytes)
     throw lacks(`takes at most ${capabilities.maxRamBytes} bytes of RAM, not ${board.ramBytes}`)
 
-  const memory = createGuestMemory({ ramBytes: board.ramBytes })
+  const memory = createGuestMemory({ ramBytes: board.ramBytes, shared: sharedMemory })
   const guestClock = new GuestClock(host.clock)
   const timeSource: TimeSource = time === 'real' ? { kind: 'real', clock: guestClock } : { kind: 'virtual' }
   const vm = await backend.createVm({ memory, cpuid: board.cpuid, time: timeSource, tscHz: board.tscHz })

@@ -383,6 +383,14 @@ describe('life cycle', () => {
       'machine/capability: backend fake takes at most',
     )
     expect(await make({ board: testBoard({ ramBytes: 12345 }) })).toContain('memory/size')
+    expect(await make({ sharedMemory: true })).toBe('machine/capability: backend fake has no shared memory')
+  })
+
+  test('behaviour: memory is shared between threads only when asked for', async () => {
+    const backend = fakeBackend({ ops: [] }, { sharedMemory: true })
+    expect((await setUp([], { backend })).machine.memory.shared).toBe(false)
+    const { memory } = (await setUp([], { backend, sharedMemory: true })).machine
+    expect(memory.memory.buffer).toBeInstanceOf(SharedArrayBuffer)
   })
 
   test('error: a boot plan that fails leaves nothing open', async () => {

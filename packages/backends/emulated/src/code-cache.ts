@@ -390,6 +390,7 @@ export class CodeCache {
 
   #retire(block: Block): void {
     this.statistics.droppedBlocks++
+    block.onDrop?.()
     const key = blockKey(block.host, block.mode)
     if (this.#blocks.get(key) === block) this.#blocks.delete(key)
     const long = block.mode === 64

@@ -541,4 +541,213 @@ ${GDT}`,
     )
     expect(words).toEqual([0x500, 0x55667788, 0x11223344, 1, 0x80000000, 0x100, 0x1ea1])
   })
+
+  test('behaviour: a 32-bit program under a 64-bit kernel: INT 80h, SYSENTER, SYSEXIT, segments', async () => {
+    const words = await results(
+      `${ENTER_PROTECTED}
+  mov dword ptr [0x20000], 0x21007
+  mov dword ptr [0x21000], 0x22007
+  mov dword ptr [0x22000], 0x87
+  mov ax, 0x40
+  ltr ax
+  mov eax, 0x20000
+  mov cr3, eax
+  mov eax, cr4
+  or al, 0x20
+  mov cr4, eax
+  mov ecx, 0xc0000080
+  rdmsr
+  or ah, 1
+  wrmsr
+  mov eax, cr0
+  or eax, 0x80000000
+  mov cr0, eax
+  jmp 0x28:wide
+.code64
+wide:
+  mov dword ptr [tss + 4], 0x7000
+  mov dword ptr [tss + 8], 0
+  and byte ptr [gdt + 0x45], 0xfd
+  mov ax, 0x40
+  ltr ax
+  lea rdi, [idt]
+  mov word ptr [idt + 16*0x80], service
+  mov word ptr [idt + 16*13], fault
+  lidt [idtr]
+  mov ecx, 0x174
+  mov eax, 0x28
+  xor edx, edx
+  wrmsr
+  inc ecx
+  mov eax, 0x6800
+  wrmsr
+  inc ecx
+  mov eax, fast
+  wrmsr
+  push 0x3b
+  push 0x5000
+  push 0x202
+  push 0x33
+  push user
+  iretq
+.code32
+user:
+  mov eax, 0x3b
+  mov ds, eax
+  mov es, eax
+  mov eax, 0x12340000
+  int 0x80
+  mov [0x504], eax
+  mov ecx, esp
+  mov edx, after
+  sysenter
+after:
+  mov [0x50c], esp
+  mov eax, 0xfff
+  mov fs, eax
+  hlt
+.code64
+service:
+  mov rbx, [rsp]
+  mov [0x500], esp
+  add eax, 1
+  iretq
+fast:
+  mov [0x508], esp
+  mov rax, cs
+  mov [0x510], eax
+  sysexit
+fault:
+  pop rax
+  mov [0x514], eax
+  hlt
+.align 8
+idtr: .word 0xfff
+  .quad idt
+${GDT}
+.align 16
+idt:
+.rept 256
+  .word 0, 0x28, 0xee00, 0
+  .quad 0
+.endr
+`,
+      6,
+    )
+    // SYSEXIT loads CS 28h + 10h, which here is the ring-3 data selector's number.
+    expect(words).toEqual([0x7000 - 40, 0x12340001, 0x6800, 0x5000, 0x28, 0xffc])
+  })
+
+  test('behaviour: PAE paging, with large pages and no-execute', async () => {
+    const words = await results(
+      `${ENTER_PROTECTED}
+  mov word ptr [idt + 8*14], fault
+  lidt [idtr]
+  mov dword ptr [0x20000], 0x21001
+  mov dword ptr [0x21000], 0x87
+  mov dword ptr [0x21008], 0x22007
+  mov dword ptr [0x22000], 0x7
+  mov dword ptr [0x22008], 0x10007
+  mov dword ptr [0x2200c], 0x80000000
+  mov eax, 0x20000
+  mov cr3, eax
+  mov eax, cr4
+  or al, 0x20
+  mov cr4, eax
+  mov ecx, 0xc0000080
+  rdmsr
+  or ah, 8
+  wrmsr
+  mov eax, cr0
+  or eax, 0x80010000
+  mov cr0, eax
+  mov dword ptr [0x200500], 0x4567
+  mov eax, [0x22000]
+  mov [0x504], eax
+  mov byte ptr [0x10000], 0xc3
+  mov eax, 0x201000
+  call eax
+  hlt
+fault:
+  pop eax
+  mov [0x508], eax
+  mov eax, cr2
+  mov [0x50c], eax
+  hlt
+idtr: .word 0x7ff
+     .long idt
+${GDT}
+.align 8
+idt:
+.rept 64
+  .word 0, 8, 0x8e00, 0
+.endr
+`,
+      4,
+    )
+    expect(words).toEqual([0x4567, 0x67, 0x11, 0x201000])
+  })
+
+  test('behaviour: virtual-8086 mode with VME: IF is VIF, and INT is redirected by the bitmap', async () => {
+    const words = await results(
+      `${ENTER_PROTECTED}
+  mov dword ptr [tss + 0x64], 0x00880000     # bitmaps: 32 bytes for interrupts, then ports
+  mov byte ptr [tss + 0x6c], 4               # of 20h to 27h only INT 22h is kept
+  mov word ptr [gdt + 0x40], 0x90
+  mov dword ptr [4*0x21], handler
+  mov word ptr [idt + 8*13], fault
+  lidt [idtr]
+  mov ax, 0x40
+  ltr ax
+  mov eax, cr4
+  or al, 1
+  mov cr4, eax
+  push 0
+  push 0
+  push 0
+  push 0
+  push 0
+  push 0x4000
+  push 0x20002
+  push 0
+  push virtual
+  iretd
+.code16
+virtual:
+  sti
+  pushf
+  pop ax
+  mov [0x500], ax
+  int 0x21
+  cli
+  pushf
+  pop ax
+  mov [0x504], ax
+  int 0x22
+handler:
+  mov bp, sp
+  mov ax, [bp+4]
+  mov [0x502], ax
+  iret
+.code32
+fault:
+  mov eax, [esp + 12]
+  mov ss:[0x508], eax
+  hlt
+idtr: .word 0x7ff
+     .long idt
+${GDT}
+  .space 64, 0
+.align 8
+idt:
+.rept 64
+  .word 0, 8, 0xee00, 0
+.endr
+`,
+      3,
+    )
+    expect(words[0]! & 0x32003200).toBe(0x32003200)
+    expect(words[1]! & 0x3200).toBe(0x3000)
+    expect(words[2]! & 0xa3200).toBe(0x20000)
+  })
 })

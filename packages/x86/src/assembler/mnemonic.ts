@@ -95,8 +95,8 @@ const byMode = new WeakMap<readonly Form[], Map<CodeBits, readonly Form[]>>()
 
 /** The forms that code of so many bits has, without those that would need a prefix to mean what they say. */
 export function formsOfMode(forms: readonly Form[], mode: CodeBits): readonly Form[] {
-  let lists = byMode.get(forms)
-  if (!lists) byMode.set(forms, (lists = new Map()))
+  const lists = byMode.get(forms) ?? new Map<CodeBits, readonly Form[]>()
+  byMode.set(forms, lists)
   let list = lists.get(mode)
   if (!list) {
     list = forms.filter((form) => {

@@ -46,7 +46,8 @@ const deliverEvent: Procedure = procedure(
       b.call(deliverReal, vector!)
       b.return()
     })
-    b.if(b.i32.and(inVirtual8086(b), b.i32.and(treat!, b.const32(Treat.numbered))), () =>
+    const numbered = b.i32.ne(b.i32.and(treat!, b.const32(Treat.numbered)), b.const32(0))
+    b.if(b.i32.and(inVirtual8086(b), numbered), () =>
       b.if(b.call(deliverVirtual8086, vector!), () => b.return()),
     )
     b.call(deliverProtected, vector!, errorCode!, treat!)
