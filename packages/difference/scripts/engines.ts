@@ -29,6 +29,6 @@ export const jitEngine = (): Promise<Engine & { readonly regions: number }> => e
 /** Evaluator and interpreter, and before them the CPU of the host where it can be had. */
 export async function engines(): Promise<{ native: Engine; all: Engine[] }> {
   const native = nativeEngine(harnessProcess())
-  const emulations = [evaluatorEngine(), await interpreterEngine(), await jitEngine()]
+  const emulations = [evaluatorEngine(), await interpreterEngine()]
   return { native, all: native.unavailable ? emulations : [native, ...emulations] }
 }

@@ -42,12 +42,17 @@ export interface VcpuUnderTest {
   readonly name: string
   readonly memory: GuestMemory
   readonly vcpu: Vcpu
+  /**
+   * Called with the guest-physical address of a case's first instruction once it has been executed, and before the
+   * case runs: a chance to translate the code.
+   */
+  readonly prepare?: ((guestPhysical: number) => void) | undefined
 }
 
 /** RAM that a VM needs at least. */
 export const ENGINE_RAM_BYTES: number = MONITOR_RAM_BYTES
 
-export function vcpuEngine({ name, memory, vcpu }: VcpuUnderTest): Engine {
+export function vcpuEngine({ name, memory, vcpu, prepare }: VcpuUnderTest): Engine {
   let fresh: VcpuState | undefined
   return {
     name,
@@ -57,20 +62,34 @@ export function vcpuEngine({ name, memory, vcpu }: VcpuUnderTest): Engine {
           memory.write(0, monitorMemory())
           fresh = vcpu.save()
         }
-        return runCase(memory, vcpu, fresh, one)
+        return runCase(memory, vcpu, fresh, one, prepare)
       }),
   }
 }
 
-function runCase(memory: GuestMemory, vcpu: Vcpu, fresh: VcpuState, { start }: Case): MachineImage {
+function runCase(
+  memory: GuestMemory,
+  vcpu: Vcpu,
+  fresh: VcpuState,
+  { start }: Case,
+  prepare: VcpuUnderTest['prepare'],
+): MachineImage {
   const code = physicalAddress(CODE_BASE)
   const offset = Number(start.rip - CODE_BASE)
   memory.fill(code, 0x1000, INT3)
   memory.write(code + offset, start.code.subarray(0, 0x1000 - offset))
-  memory.fill(physicalAddress(WINDOW_BASE), 0x3000, 0)
-  for (const { address, sizeBytes, offset } of memoryRegions)
-    memory.write(physicalAddress(address), start.memory.subarray(offset, offset + sizeBytes))
-  vcpu.load(startState(fresh, start))
+  const begin = (): void => {
+    memory.fill(physicalAddress(WINDOW_BASE), 0x3000, 0)
+    for (const { address, sizeBytes, offset } of memoryRegions)
+      memory.write(physicalAddress(address), start.memory.subarray(offset, offset + sizeBytes))
+    vcpu.load(startState(fresh, start))
+  }
+  begin()
+  if (prepare) {
+    vcpu.run(INSTRUCTION_LIMIT)
+    prepare(code + offset)
+    begin()
+  }
   const reason = vcpu.run(INSTRUCTION_LIMIT)
 
   const state = vcpu.save()
