@@ -49,7 +49,7 @@ const make = (backend: Backend): Promise<Machine> =>
 const backends: Readonly<Record<string, () => Backend>> = {
   evaluator: () => evaluatorBackend(),
   interpreter: () => emulated(),
-  jit: () => emulated({ jit: true }),
+  jit: () => emulated({ jit: 'eager' }),
 }
 const [left, right] = await Promise.all(
   values.engines.split(',').map((name) => {

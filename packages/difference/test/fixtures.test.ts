@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { interpreterEngine } from '../scripts/engines.ts'
+import { interpreterEngine, jitEngine } from '../scripts/engines.ts'
 import { evaluatorEngine, FixtureError, formatFixture, parseFixture, unexplained } from '../src/index.ts'
 
 const folder = join(import.meta.dirname, '..', 'fixtures')
 const names = readdirSync(folder).filter((name) => name.endsWith('.txt'))
-const engines = [evaluatorEngine(), await interpreterEngine()]
+const engines = [evaluatorEngine(), await interpreterEngine(), await jitEngine()]
 
 describe('behaviour: what silicon did', () => {
   test.each(names)('%s', (name) => {

@@ -134,7 +134,11 @@ describe('default', () => {
   test('behaviour: INC keeps CF, logic clears it, flagsSet touches its mask only', () => {
     const m = machine()
     writeArithmeticFlags(m.state, Flag.cf)
-    m.run(m.build('inc', (b) => b.flagsAdd(8, b.const64(0x7f), b.const64(1), b.const64(0x80), { keepCarry: true })))
+    m.run(
+      m.build('inc', (b) =>
+        b.flagsAdd(8, b.const64(0x7f), b.const64(1), b.const64(0x80), { keepCarry: true }),
+      ),
+    )
     expect(readArithmeticFlags(m.state)).toBe(Flag.cf | Flag.of | Flag.sf | Flag.af)
     m.run(m.build('set', (b) => b.flagsSet(Flag.zf | Flag.cf, b.const32(Flag.zf | Flag.pf))))
     expect(readArithmeticFlags(m.state)).toBe(Flag.of | Flag.sf | Flag.af | Flag.zf)

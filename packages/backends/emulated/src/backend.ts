@@ -22,11 +22,16 @@ const capabilities: BackendCapabilities = {
   maxVcpus: 1,
 }
 
+/** Whether and when code is compiled. */
+export type JitMode = boolean | 'eager'
+
 export interface EmulatedOptions {
   /** Instruction-set extensions to decode; others are #UD. Default: all that are implemented. */
   readonly features?: ReadonlySet<Feature>
-  /** Compile hot code to WebAssembly. Default: false. */
-  readonly jit?: boolean
+  /**
+   * Compile hot code to WebAssembly. `eager` compiles everything before its first execution, for tests. Default: false.
+   */
+  readonly jit?: JitMode
 }
 
 /** The emulated x86-64 CPU: a WebAssembly interpreter generated from the instruction rows of @trapframe/x86. */
@@ -49,18 +54,20 @@ class EmulatedVm implements Vm {
   readonly #options: VmOptions
   readonly #module: WebAssembly.Module
   readonly #code: CodeCache
-  readonly #jitDecoder: Decoder | undefined
+  readonly #jit: JitMode
+  readonly #decoder: Decoder
   readonly #vcpus = new Map<number, EmulatedVcpu>()
   readonly #unsubscribe: (() => void)[]
 
-  constructor(options: VmOptions, module: WebAssembly.Module, decoder: Decoder, jit: boolean) {
-    this.#jitDecoder = jit ? decoder : undefined
+  constructor(options: VmOptions, module: WebAssembly.Module, decoder: Decoder, jit: JitMode) {
+    this.#jit = jit
+    this.#decoder = decoder
     this.#options = options
     this.#module = module
     this.#code = new CodeCache(options.memory, decoder, engineHandlers())
     this.#code.onCodePage = (host) => this.#each((vcpu) => vcpu.dropWriteTags(host))
     this.#code.onDropAll = () => this.#each((vcpu) => vcpu.flushJumps())
-    this.#code.onDropPage = () => this.#each(vcpu => vcpu.attend())
+    this.#code.onDropPage = () => this.#each((vcpu) => vcpu.attend())
     this.#unsubscribe = [
       options.memory.onCodeWrite((page) => this.#code.dropPage(page)),
       options.memory.onRearm(() => this.#each((vcpu) => vcpu.dropWriteTags(0))),
@@ -83,7 +90,7 @@ class EmulatedVm implements Vm {
         'backend-emulated/vcpus',
         `vCPU ${id}: the emulated backend has ${capabilities.maxVcpus} vCPU in a VM`,
       )
-    const vcpu = new EmulatedVcpu(id, this.#options, this.#module, this.#code, this.#jitDecoder)
+    const vcpu = new EmulatedVcpu(id, this.#options, this.#module, this.#code, this.#decoder, this.#jit)
     this.#vcpus.set(id, vcpu)
     return vcpu
   }

@@ -216,8 +216,13 @@ export class CodeCache {
       record += RECORD_BYTES
       position += length
       open = (kind & FormKind.leaves) === 0
-      // A conditional branch that is not taken goes on behind it.
-      if (pages.length > 1 || ((kind & FormKind.ends) !== 0 && (kind & FormKind.conditional) === 0)) break
+      // A conditional branch that is not taken goes on behind it; a repeated string instruction may have used the budget up.
+      if (
+        pages.length > 1 ||
+        decoded.repeat !== 0 ||
+        ((kind & FormKind.ends) !== 0 && (kind & FormKind.conditional) === 0)
+      )
+        break
     }
     if (open || limit !== 0) {
       this.#special(record, limit === 0 ? Handler.chain : Handler.stop, position - page, count)
@@ -255,7 +260,17 @@ export class CodeCache {
         block.host > start
       )
         start = block.host
-    return start < 0 || this.#blocks.get(start)?.onDrop ? undefined : start
+    return start < 0 || this.hasRegion(start) ? undefined : start
+  }
+
+  /** Whether the 64-bit code at a host address is compiled. */
+  hasRegion(host: number): boolean {
+    return this.#blocks.get(blockKey(host, 64))?.onDrop !== undefined
+  }
+
+  /** First record of the kept block of 64-bit code at a host address. */
+  recordOf(host: number): number | undefined {
+    return this.#blocks.get(blockKey(host, 64))?.record
   }
 
   /**

@@ -3,5 +3,5 @@
  *
  * @packageDocumentation
  */
-export { type EmulatedOptions, emulated } from './backend.ts'
+export { type EmulatedOptions, emulated, type JitMode } from './backend.ts'
 export { BackendError } from './backend-error.ts'

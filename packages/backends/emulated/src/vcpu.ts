@@ -14,6 +14,7 @@ import {
   type VmOptions,
 } from '@trapframe/cpu'
 import { type Decoder, Flag, MAX_CPUID_ENTRIES, MAX_REPLAY, Request, State } from '@trapframe/x86'
+import type { JitMode } from './backend.ts'
 import { BackendError } from './backend-error.ts'
 import type { CodeCache } from './code-cache.ts'
 import {
@@ -67,8 +68,14 @@ export class EmulatedVcpu implements Vcpu {
   /** The last exit waits for its answer to be replayed. */
   #answering = false
 
-  /** @param jit - the decoder, for the JIT; absent: interpreter only */
-  constructor(id: number, options: VmOptions, module: WebAssembly.Module, code: CodeCache, jit?: Decoder) {
+  constructor(
+    id: number,
+    options: VmOptions,
+    module: WebAssembly.Module,
+    code: CodeCache,
+    decoder: Decoder,
+    jit: JitMode,
+  ) {
     this.id = id
     const { memory, cpuid, time, tscHz } = options
     const { buffer } = memory.memory
@@ -89,7 +96,17 @@ export class EmulatedVcpu implements Vcpu {
         decodeBlock: (host: number, next: number, limit: number) => {
           calls.decodeBlock++
           const mode = (this.#word(EngineState.codeMode) || 64) as 64 | 32 | 16
-          return code.decode(host >>> 0, next >>> 0, limit, code.hasBreakpoints ? ripPage() : 0n, id, mode)
+          const record = code.decode(
+            host >>> 0,
+            next >>> 0,
+            limit,
+            code.hasBreakpoints ? ripPage() : 0n,
+            id,
+            mode,
+          )
+          if (jit !== 'eager' || limit !== 0 || record === 0 || mode !== 64) return record
+          this.#jit!.compileNow(host >>> 0)
+          return code.recordOf(host >>> 0) ?? record
         },
         noticeWrite: (page: number) => {
           calls.noticeWrite++
@@ -110,7 +127,7 @@ export class EmulatedVcpu implements Vcpu {
       ? new Jit({
           memory: memory.memory,
           shared: memory.shared,
-          decoder: jit,
+          decoder,
           code,
           engine: instance.exports,
         })
@@ -212,11 +229,6 @@ export class EmulatedVcpu implements Vcpu {
     if (this.#u32[tag] !== (rip & -4096) >>> 0 || this.#u32[tag + 1] !== ripHigh) return
     this.#jit!.sample((rip + this.#i32[entry + (TlbField.addend >> 2)]!) >>> 0)
     this.#jit!.compileHot()
-  }
-
-  /** Compiles the region at a host address where a block has been decoded, at once: for tests of the JIT. */
-  compileAt(host: number): boolean {
-    return this.#jit?.compileAt(host >>> 0) ?? false
   }
 
   kick(): void {

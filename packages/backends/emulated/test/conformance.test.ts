@@ -7,7 +7,7 @@ vcpuConformance('emulated', {
   assemble: (source, origin) => assemble(source, { origin: BigInt(origin) }).bytes,
 })
 
-vcpuConformance('emulated, with JIT', {
-  backend: emulated({ jit: true }),
+vcpuConformance('emulated, every block compiled', {
+  backend: emulated({ jit: 'eager' }),
   assemble: (source, origin) => assemble(source, { origin: BigInt(origin) }).bytes,
 })

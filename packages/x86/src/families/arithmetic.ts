@@ -22,6 +22,8 @@ type Flags = (b: Builder, bits: number, x: Value, y: Value, result: Value) => vo
 const carry = (b: Builder): Value => b.i64.extendI32U(b.flag(Flag.cf))
 const flagsAdd: Flags = (b, bits, x, y, result) => b.flagsAdd(bits, x, y, result)
 const flagsSub: Flags = (b, bits, x, y, result) => b.flagsSub(bits, x, y, result)
+const flagsAdc: Flags = (b, bits, x, y, result) => b.flagsAdd(bits, x, y, result, { carryIn: true })
+const flagsSbb: Flags = (b, bits, x, y, result) => b.flagsSub(bits, x, y, result, { carryIn: true })
 const flagsLogic: Flags = (b, bits, _x, _y, result) => b.flagsLogic(bits, result)
 
 /** destination = destination op source. */
@@ -135,11 +137,11 @@ const testRows = (bits: Bits): Form[] => {
 
 const inc = unary(
   (b, x) => b.i64.add(x, b.const64(1)),
-  (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, true),
+  (b, bits, x, result) => b.flagsAdd(bits, x, b.const64(1), result, { keepCarry: true }),
 )
 const dec = unary(
   (b, x) => b.i64.sub(x, b.const64(1)),
-  (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, true),
+  (b, bits, x, result) => b.flagsSub(bits, x, b.const64(1), result, { keepCarry: true }),
 )
 
 const no64: FormOptions = { user: true, mode: 'no64' }
@@ -147,8 +149,8 @@ const no64: FormOptions = { user: true, mode: 'no64' }
 export const arithmeticForms: readonly Form[] = [
   ...group1('ADD', 0, binary(add, flagsAdd), { hot: true }),
   ...group1('OR', 1, binary(or, flagsLogic), { hot: true, undefinedFlags: af }),
-  ...group1('ADC', 2, binary(adc, flagsAdd), { hot: false }),
-  ...group1('SBB', 3, binary(sbb, flagsSub), { hot: false }),
+  ...group1('ADC', 2, binary(adc, flagsAdc), { hot: false }),
+  ...group1('SBB', 3, binary(sbb, flagsSbb), { hot: false }),
   ...group1('AND', 4, binary(and, flagsLogic), { hot: true, undefinedFlags: af }),
   ...group1('SUB', 5, binary(sub, flagsSub), { hot: true }),
   ...group1('XOR', 6, binary(xor, flagsLogic), { hot: true, undefinedFlags: af }),

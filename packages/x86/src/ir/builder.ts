@@ -8,7 +8,7 @@
 import { TrapframeError } from '@trapframe/core'
 import { Code } from './code.ts'
 import { foldNumeric } from './fold.ts'
-import { Access, accessType, Lane, type LaneShape, numericRows, Op, Type } from './op.ts'
+import { Access, accessType, FlagsBit, Lane, type LaneShape, numericRows, Op, Type } from './op.ts'
 import type { Procedure } from './procedure.ts'
 
 /** The result of an operation: its index in the code. */
@@ -26,6 +26,18 @@ export type NumericOperations = { readonly [name: string]: (...operands: Value[]
 /** Privilege of a guest access. */
 export const Privilege = { current: 0, supervisor: 1 } as const
 export type Privilege = (typeof Privilege)[keyof typeof Privilege]
+
+/** What a sum or difference does besides. */
+export interface FlagsOptions {
+  /** CF stays (INC, DEC). */
+  readonly keepCarry?: boolean
+  /** The carry or borrow went into the result (ADC, SBB). */
+  readonly carryIn?: boolean
+}
+
+function flagsAux(bits: number, { keepCarry = false, carryIn = false }: FlagsOptions): number {
+  return bits | (keepCarry ? FlagsBit.keepCarry : 0) | (carryIn ? FlagsBit.carryIn : 0)
+}
 
 /** Names of condition codes in the order of their encoding. */
 export const Condition = {
@@ -332,14 +344,14 @@ export class Builder {
 
   // Arithmetic flags. Operands are zero-extended i64 values of `bits` bits.
 
-  /** Flags of `x + y (+ carry) = result`. @param keepCarry - CF stays (INC) */
-  flagsAdd(bits: number, x: Value, y: Value, result: Value, keepCarry = false): void {
-    this.#push(Op.flagsAdd, Type.none, bits | (keepCarry ? 0x100 : 0), x, y, result)
+  /** Flags of `x + y = result`, or of `x + y + carry = result`. */
+  flagsAdd(bits: number, x: Value, y: Value, result: Value, options: FlagsOptions = {}): void {
+    this.#push(Op.flagsAdd, Type.none, flagsAux(bits, options), x, y, result)
   }
 
-  /** Flags of `x - y (- borrow) = result`. @param keepCarry - CF stays (DEC) */
-  flagsSub(bits: number, x: Value, y: Value, result: Value, keepCarry = false): void {
-    this.#push(Op.flagsSub, Type.none, bits | (keepCarry ? 0x100 : 0), x, y, result)
+  /** Flags of `x - y = result`, or of `x - y - borrow = result`. */
+  flagsSub(bits: number, x: Value, y: Value, result: Value, options: FlagsOptions = {}): void {
+    this.#push(Op.flagsSub, Type.none, flagsAux(bits, options), x, y, result)
   }
 
   /** ZF, SF and PF of `result`; CF, OF and AF are cleared. */

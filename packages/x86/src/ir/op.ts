@@ -108,7 +108,7 @@ export const Op = {
   /** a: reference, b: expected, c: replacement; aux: Access (u8 to u64). Atomic. The value found, zero-extended. */
   refCompareExchange: 0x2b5,
 
-  // Arithmetic flags. aux: operand size in bits | keepCarry << 8.
+  // Arithmetic flags. aux: operand size in bits | FlagsBit.
   /** a + b (+ carry) = c, all zero-extended i64. */
   flagsAdd: 0x2c0,
   /** a - b (- borrow) = c. */
@@ -140,6 +140,9 @@ export const Op = {
   /** RIP of this instruction, i64. */
   thisRip: 0x2d6,
 } as const
+
+/** Bits of `aux` of flagsAdd and flagsSub beside the operand size. */
+export const FlagsBit = { keepCarry: 0x100, carryIn: 0x200 } as const
 
 type NumericRow = readonly [name: string, opcode: number, operands: readonly Type[], result: Type]
 const { i32, i64, f32, f64, v128 } = Type

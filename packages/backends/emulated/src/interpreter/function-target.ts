@@ -5,13 +5,13 @@
  * the caller looks at `State.fault` or at that zero.
  */
 import { type Code, type Procedure, State, Type } from '@trapframe/x86'
+import { lower } from '../compiler/lowering.ts'
 import {
   type EngineFunction,
   LocalPool,
   type LoweringTarget,
-  lower,
   wasmTypes,
-} from '../compiler/lowering.ts'
+} from '../compiler/lowering-target.ts'
 import { RecordField } from '../engine/layout.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
@@ -50,6 +50,8 @@ abstract class FunctionTarget implements LoweringTarget {
   engineFunction(name: EngineFunction): number {
     return this.#indices.engineFunction(name)
   }
+
+  unlikely(): void {}
 
   /** The body is wrapped in one block, to whose end a fault goes. */
   fault(depth: number): void {

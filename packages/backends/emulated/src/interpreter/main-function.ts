@@ -23,13 +23,13 @@
  * record pointer.
  */
 import { type Code, Fault, State, system, Type, Vector } from '@trapframe/x86'
+import { lower } from '../compiler/lowering.ts'
 import {
   type EngineFunction,
   LocalPool,
   type LoweringTarget,
-  lower,
   wasmTypes,
-} from '../compiler/lowering.ts'
+} from '../compiler/lowering-target.ts'
 import {
   EngineState,
   Handler,
@@ -39,9 +39,10 @@ import {
   RECORD_BYTES,
   RecordField,
 } from '../engine/layout.ts'
-import { ByteWriter } from '../wasm/byte-writer.ts'
-import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { RegionOutcome } from '../jit/region-outcome.ts'
+import { ByteWriter } from '../wasm/byte-writer.ts'
+import type { FunctionBody } from '../wasm/module-writer.ts'
+import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { emitNextRip, emitThisRip, type FunctionIndices, Outcome } from './function-target.ts'
 
 const { ExitReason } = system
@@ -68,7 +69,16 @@ const ENTRY = 3
 const FIRST_POOL_LOCAL = 4
 
 /** Places of the labels, counted from $next inwards: 0 is $next. */
-const Label = { next: 0, resync: 1, fault: 2, faultAt: 3, jumpCharged: 4, jump: 5, taken: 6, call: 7 } as const
+const Label = {
+  next: 0,
+  resync: 1,
+  fault: 2,
+  faultAt: 3,
+  jumpCharged: 4,
+  jump: 5,
+  taken: 6,
+  call: 7,
+} as const
 
 class MainTarget implements LoweringTarget {
   readonly w: ByteWriter
@@ -76,6 +86,8 @@ class MainTarget implements LoweringTarget {
   readonly stateLocal = STATE
   readonly inlineMemory = true
   readonly #indices: FunctionIndices
+  /** Offsets of branches that are hardly ever taken. */
+  readonly hints: number[] = []
   /** Blocks open around the code that is being emitted, $next included. */
   open = 0
 
@@ -104,7 +116,11 @@ class MainTarget implements LoweringTarget {
   fault(depth: number): void {
     this.w.u8(Wasm.br).u32(this.to(Label.faultAt, depth))
   }
+  unlikely(): void {
+    this.hints.push(this.w.length)
+  }
   faultIf(depth: number): void {
+    this.unlikely()
     this.w.u8(Wasm.brIf).u32(this.to(Label.faultAt, depth))
   }
   branch(depth: number): void {
@@ -174,7 +190,7 @@ export function mainFunction(
   inlined: readonly InlineHandler[],
   functions: LoopFunctions,
   indices: FunctionIndices,
-): Uint8Array {
+): FunctionBody {
   const w = new ByteWriter(1 << 18)
   const t = new MainTarget(w, indices)
   const cases = Handler.first + inlined.length
@@ -475,7 +491,8 @@ export function mainFunction(
   const types = [Type.i32, Type.i64, Type.i32, ...t.pool.types]
   out.u32(types.length)
   for (const type of types) out.u32(1).u8(wasmTypes[type]!)
-  return out.bytes(w.view()).view().slice()
+  const header = out.length
+  return { bytes: out.bytes(w.view()).view().slice(), unlikely: t.hints.map((offset) => offset + header) }
 }
 
 /** The direct target of the record, into TARGET. */

@@ -3,7 +3,7 @@
  * and the system procedures, all from the rows of @trapframe/x86. Runs at build time.
  */
 import { Builder, Code, type Form, Operands, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
-import { wasmTypes } from '../compiler/lowering.ts'
+import { wasmTypes } from '../compiler/lowering-target.ts'
 import { guard, jumpSlow, lookup } from '../engine/code-lookup.ts'
 import { afterFault, nextBlock } from '../engine/events.ts'
 import { engineFunctions, procedureExport } from '../engine/function-names.ts'
@@ -179,23 +179,21 @@ export function generateInterpreter(forms: readonly Form[]): InterpreterModule {
     handlers[formIndex * VARIANTS_PER_FORM + Variant.legacyRegister] =
       handlers[formIndex * VARIANTS_PER_FORM + Variant.register]!
   const main = module.declare([WasmType.i32], [])
-  module.define(
-    main,
-    mainFunction(
-      inlineCodes,
-      {
-        nextBlock: find(nextBlock),
-        afterFault: find(afterFault),
-        jumpSlow: find(jumpSlow),
-        lookup: find(lookup),
-        guard: find(guard),
-        dropBlock: importIndex.get(dropBlock)!,
-        handlerType: module.type(handlerParameters, [WasmType.i32]),
-        regionType: module.type([WasmType.i32], [WasmType.i32]),
-      },
-      indices,
-    ),
+  const { bytes, unlikely } = mainFunction(
+    inlineCodes,
+    {
+      nextBlock: find(nextBlock),
+      afterFault: find(afterFault),
+      jumpSlow: find(jumpSlow),
+      lookup: find(lookup),
+      guard: find(guard),
+      dropBlock: importIndex.get(dropBlock)!,
+      handlerType: module.type(handlerParameters, [WasmType.i32]),
+      regionType: module.type([WasmType.i32], [WasmType.i32]),
+    },
+    indices,
   )
+  module.define(main, bytes, unlikely)
   module.export('run', main)
   for (const procedure of exported) module.export(procedure.name, find(procedure))
   // For regions of the JIT, which call the same procedures.

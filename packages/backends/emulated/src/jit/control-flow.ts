@@ -22,7 +22,7 @@ export function analyse(blocks: readonly RegionBlock[]): ControlFlow {
   const count = blocks.length
   const successors = (block: number): number[] => {
     const { taken, next } = blocks[block]!
-    return [taken, next].filter(successor => successor >= 0)
+    return [taken, next].filter((successor) => successor >= 0)
   }
   // Postorder without recursion.
   const seen = new Uint8Array(count)

@@ -8,20 +8,26 @@
  * A region belongs to one physical page and is dropped with the page's decoded code. Its place in the table is then
  * free for another one.
  */
-import { type Decoder, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
+import { type Builder, type Decoder, type Procedure, ProcedureTable, Type } from '@trapframe/x86'
 import type { CodeCache } from '../code-cache.ts'
-import { type EngineFunction, wasmTypes } from '../compiler/lowering.ts'
+import { type EngineFunction, wasmTypes } from '../compiler/lowering-target.ts'
 import { engineFunctions, procedureExport } from '../engine/function-names.ts'
 import { REGION_RECORD_OFFSET, RecordField } from '../engine/layout.ts'
-import { ModuleWriter } from '../wasm/module-writer.ts'
+import { type FunctionBody, ModuleWriter } from '../wasm/module-writer.ts'
 import { WasmType } from '../wasm/opcode.ts'
+import { ProcedureEffects } from './procedure-effects.ts'
 import { discoverRegion, formFlow, type Region } from './region.ts'
 import { compileRegion } from './region-compiler.ts'
 
-/** Times that a block must be seen running before its region is compiled. */
-const HOT_SAMPLES = 3
-/** Regions compiled in one go, at most: bounds how long the guest waits. */
+/**
+ * Times that a block must be seen running before its region is compiled: it has then cost about what the compilation
+ * will (1 to 2 ms).
+ */
+const HOT_SAMPLES = 10
+/** Regions compiled in one go: a module costs about 0.6 ms, however little is in it. */
 const BATCH = 8
+/** Samples after which hot code is compiled even if the batch is not full. */
+const PATIENCE = 40
 
 export interface JitStatistics {
   regions: number
@@ -46,9 +52,13 @@ export class Jit {
   readonly #table: WebAssembly.Table
   readonly #procedures = new ProcedureTable()
   readonly #flows: Uint8Array
+  readonly #builders: Builder[] = []
+  readonly #effects = new ProcedureEffects(this.#procedures)
   /** Samples by host address of the block's start. */
   readonly #samples = new Map<number, number>()
   readonly #hot: number[] = []
+  /** Samples since the first of `#hot` became hot. */
+  #waited = 0
   /** Places in the table whose region is gone. */
   readonly #free: number[] = []
 
@@ -69,19 +79,22 @@ export class Jit {
     if (count === HOT_SAMPLES) this.#hot.push(start)
   }
 
-  /** Compiles the region of the block at a host address, seen often or not: for tests. Whether there is a block. */
-  compileAt(host: number): boolean {
-    const start = this.#options.code.blockAt(host)
-    if (start === undefined) return false
-    this.#hot.push(start)
-    this.compileHot()
-    return true
-  }
-
   /** Compiles what has become hot. */
   compileHot(): void {
-    if (this.#hot.length === 0) return
-    const regions: { host: number; region: Region; body: Uint8Array }[] = []
+    if (this.#hot.length === 0 || (this.#hot.length < BATCH && ++this.#waited < PATIENCE)) return
+    this.#waited = 0
+    this.#compile(this.#hot.splice(0, BATCH))
+  }
+
+  /** Compiles the code at a host address at once, for tests: every block's first execution is in a region. */
+  compileNow(host: number): void {
+    if (!this.#options.code.hasRegion(host)) this.#compile([host])
+  }
+
+  #compile(hosts: readonly number[]): void {
+    // Regions know no breakpoints; the interpreter does.
+    if (this.#options.code.hasBreakpoints) return
+    const regions: { host: number; region: Region; body: FunctionBody }[] = []
     const imports: Procedure[] = []
     const importNumbers = new Map<Procedure, number>()
     const importOf = (procedure: Procedure): number => {
@@ -97,7 +110,7 @@ export class Jit {
       procedureMayFault: (number: number): boolean => this.#procedures.list[number]!.mayFault,
       engineFunction: (name: EngineFunction): number => importOf(engineFunctions[name]),
     }
-    for (const host of this.#hot.splice(0, BATCH)) {
+    for (const host of hosts) {
       this.#samples.delete(host)
       const region = discoverRegion(this.#options.decoder, this.#flows, this.#bytes, host)
       if (!region) continue
@@ -106,6 +119,8 @@ export class Jit {
         bytes: this.#bytes,
         procedures: this.#procedures,
         indices,
+        builders: this.#builders,
+        effects: this.#effects,
       })
       regions.push({ host, region, body })
     }
@@ -122,7 +137,7 @@ export class Jit {
     }
     regions.forEach(({ body }, index) => {
       const number = writer.declare([WasmType.i32], [WasmType.i32])
-      writer.define(number, body)
+      writer.define(number, body.bytes, body.unlikely)
       writer.export(`r${index}`, number)
     })
     const { bytes, memoryFlagOffset } = writer.finish()

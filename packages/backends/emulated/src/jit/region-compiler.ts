@@ -10,13 +10,35 @@
  *
  * Instructions that call procedures are executed on the state itself: registers go there before and come back after.
  */
-import { Access, bindDecoded, Builder, Code, Decoded, type Decoder, Op, Operands, type ProcedureTable, State, Type } from '@trapframe/x86'
-import { type EngineFunction, LocalPool, lower, type LoweringTarget, type StateCache, wasmTypes } from '../compiler/lowering.ts'
+import {
+  Access,
+  Builder,
+  bindDecoded,
+  Code,
+  Decoded,
+  type Decoder,
+  Op,
+  Operands,
+  type ProcedureTable,
+  State,
+  Type,
+} from '@trapframe/x86'
+import { lower } from '../compiler/lowering.ts'
+import {
+  type EngineFunction,
+  LocalPool,
+  type LoweringTarget,
+  type StateCache,
+  wasmTypes,
+} from '../compiler/lowering-target.ts'
 import { EngineState, REGION_RECORD_OFFSET } from '../engine/layout.ts'
 import type { FunctionIndices } from '../interpreter/function-target.ts'
 import { ByteWriter } from '../wasm/byte-writer.ts'
+import type { FunctionBody } from '../wasm/module-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 import { analyse, type ControlFlow } from './control-flow.ts'
+import { LazyFlags } from './lazy-flags.ts'
+import type { ProcedureEffects } from './procedure-effects.ts'
 import type { Region, RegionBlock, RegionInstruction } from './region.ts'
 import { RegionOutcome } from './region-outcome.ts'
 
@@ -34,9 +56,20 @@ const MEND = 24
 /** Not zero: code was dropped while this instruction stored. */
 const DROPPED = 25
 const TARGET = 26
-const FIRST_POOL_LOCAL = 27
+const FLAGS_KIND = 27
+const FLAGS_X = 28
+const FIRST_POOL_LOCAL = 31
 const FIXED_LOCALS: readonly Type[] = [
-  ...Array.from({ length: 16 }, () => Type.i64), Type.i64, Type.i64, Type.i64, Type.i64, Type.i64, Type.i32, Type.i64, Type.i64, Type.i32, Type.i64,
+  ...Array.from({ length: 21 }, () => Type.i64),
+  Type.i32,
+  Type.i64,
+  Type.i64,
+  Type.i32,
+  Type.i64,
+  Type.i32,
+  Type.i64,
+  Type.i64,
+  Type.i64,
 ]
 
 /** Blocks around all code: where a fault, and an exit at EXIT_OFFSET, go. Depths from the outermost one inwards. */
@@ -47,10 +80,13 @@ export interface RegionTools {
   readonly bytes: Uint8Array
   readonly procedures: ProcedureTable
   readonly indices: FunctionIndices
+  /** Builders that are used for one region after the other: making one costs more than translating an instruction. */
+  readonly builders: Builder[]
+  readonly effects: ProcedureEffects
 }
 
 /** Locals declaration and code of the function. */
-export function compileRegion(region: Region, tools: RegionTools): Uint8Array {
+export function compileRegion(region: Region, tools: RegionTools): FunctionBody {
   return new RegionCompiler(region, tools).compile()
 }
 
@@ -63,8 +99,10 @@ class RegionCompiler implements LoweringTarget {
   readonly #tools: RegionTools
   readonly #flow: ControlFlow
   readonly #decoded = new Decoded()
-  /** IR of one instruction at each nesting of branches. */
-  readonly #codes: Code[] = []
+  /** A builder for each nesting of branches. */
+  readonly #builders: Builder[]
+  /** Offsets of branches that are hardly ever taken. */
+  readonly #hints: number[] = []
   #nesting = 0
   #cached = true
   /** Regions of WebAssembly blocks open outside of the code that is being lowered. */
@@ -81,6 +119,7 @@ class RegionCompiler implements LoweringTarget {
   #writtenRegisters = 0
   #stores = false
   readonly #stateCache: StateCache
+  readonly #flags: LazyFlags
 
   constructor(region: Region, tools: RegionTools) {
     this.#region = region
@@ -88,6 +127,16 @@ class RegionCompiler implements LoweringTarget {
     this.#flow = analyse(region.blocks)
     this.#block = region.blocks[0]!
     this.#stateCache = this.#makeCache()
+    const locals = {
+      state: STATE,
+      words: FLAGS,
+      kind: FLAGS_KIND,
+      x: FLAGS_X,
+      y: FLAGS_X + 1,
+      result: FLAGS_X + 2,
+    }
+    this.#flags = new LazyFlags(this.w, locals, () => tools.indices.engineFunction('materializeFlags'))
+    this.#builders = tools.builders
   }
 
   // The target of the lowering.
@@ -112,7 +161,11 @@ class RegionCompiler implements LoweringTarget {
     this.#setExit(this.#instruction!.start, -this.#uncharged)
     this.#brOut(Edge.fault, depth)
   }
+  unlikely(): void {
+    this.#hints.push(this.w.length)
+  }
   faultIf(depth: number): void {
+    this.unlikely()
     this.w.u8(Wasm.if).u8(WasmType.empty)
     this.fault(depth + 1)
     this.w.u8(Wasm.end)
@@ -127,7 +180,13 @@ class RegionCompiler implements LoweringTarget {
     if (!this.#cached) this.#fetchState()
     this.#setExit(0, 0)
     // RIP as an offset from the page, which the exit adds again.
-    w.u8(Wasm.localGet).u32(TARGET).u8(Wasm.localGet).u32(PAGE).u8(Wasm.i64Sub).u8(Wasm.localSet).u32(EXIT_OFFSET)
+    w.u8(Wasm.localGet)
+      .u32(TARGET)
+      .u8(Wasm.localGet)
+      .u32(PAGE)
+      .u8(Wasm.i64Sub)
+      .u8(Wasm.localSet)
+      .u32(EXIT_OFFSET)
     this.#brOut(Edge.exit, depth)
   }
   resync(): void {
@@ -154,12 +213,13 @@ class RegionCompiler implements LoweringTarget {
     this.#pageOffset(this.#instruction!.start)
   }
 
-  compile(): Uint8Array {
+  compile(): FunctionBody {
     const { w } = this
     // Twice: the first time tells which registers are used. Translation is cheap beside what V8 does with the result.
     this.#emitBody()
     const used = this.#usedRegisters | this.#writtenRegisters
     w.length = 0
+    this.#hints.length = 0
     this.#prologue(used)
     this.#emitBody()
     this.#epilogue()
@@ -167,14 +227,18 @@ class RegionCompiler implements LoweringTarget {
     const out = new ByteWriter(w.length + 2 * types.length + 16)
     out.u32(types.length)
     for (const type of types) out.u32(1).u8(wasmTypes[type]!)
-    return out.bytes(w.view()).view().slice()
+    const header = out.length
+    return {
+      bytes: out.bytes(w.view()).view().slice(),
+      unlikely: this.#hints.map((offset) => offset + header),
+    }
   }
 
   #prologue(used: number): void {
     const { w } = this
     for (let register = 0; register < 16; register++)
       if ((used >> register) & 1) this.#fetch(GPR + register, State.gpr + 8 * register)
-    this.#fetchFlags()
+    this.#flags.fetch()
     this.#fetchBudget()
     this.#fetch(PAGE, State.ripPage)
     this.#fetchTlb()
@@ -185,10 +249,26 @@ class RegionCompiler implements LoweringTarget {
   #epilogue(): void {
     const { w } = this
     const leave = (outcome: number): void => {
+      this.#flags.known = undefined
       this.#spill()
-      w.u8(Wasm.localGet).u32(BUDGET).u8(Wasm.localGet).u32(MEND).u8(Wasm.i64Add).u8(Wasm.localSet).u32(BUDGET)
+      w.u8(Wasm.localGet)
+        .u32(BUDGET)
+        .u8(Wasm.localGet)
+        .u32(MEND)
+        .u8(Wasm.i64Add)
+        .u8(Wasm.localSet)
+        .u32(BUDGET)
       this.#storeBudget()
-      w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(PAGE).u8(Wasm.localGet).u32(EXIT_OFFSET).u8(Wasm.i64Add).u8(Wasm.i64Store).u32(3).u32(State.rip)
+      w.u8(Wasm.localGet)
+        .u32(STATE)
+        .u8(Wasm.localGet)
+        .u32(PAGE)
+        .u8(Wasm.localGet)
+        .u32(EXIT_OFFSET)
+        .u8(Wasm.i64Add)
+        .u8(Wasm.i64Store)
+        .u32(3)
+        .u32(State.rip)
       w.u8(Wasm.i32Const).s32(outcome)
     }
     // Code never falls off the end of the inner block.
@@ -212,6 +292,7 @@ class RegionCompiler implements LoweringTarget {
     const merges = this.#flow.merges[number]!
     const loop = this.#flow.isLoop[number] === 1
     if (loop) {
+      this.#flags.known = undefined
       w.u8(Wasm.loop).u8(WasmType.empty)
       this.#depth++
       this.#loopDepth[number] = this.#depth
@@ -225,6 +306,7 @@ class RegionCompiler implements LoweringTarget {
     for (const merge of [...merges].reverse()) {
       w.u8(Wasm.end)
       this.#depth--
+      this.#flags.known = undefined
       this.#tree(merge)
     }
     if (loop) {
@@ -271,12 +353,13 @@ class RegionCompiler implements LoweringTarget {
     const { w } = this
     const { decoder, bytes, procedures } = this.#tools
     const form = decoder.forms[instruction.form]!
-    const code = (this.#codes[this.#nesting] ??= new Code())
+    const b = this.#builders[this.#nesting] ?? new Builder(procedures, new Code())
+    this.#builders[this.#nesting] = b
+    const { code } = b
     code.clear()
     decoder.decode(bytes, this.#region.page + instruction.start, 4096 - instruction.start, 64, this.#decoded)
-    const b = new Builder(procedures, code)
     form.body(b, new Operands(b, form, bindDecoded(b, form, this.#decoded, 64)))
-    const calls = code.op.subarray(0, code.length).includes(Op.call) || this.#touchesState(code)
+    const calls = this.#tools.effects.touchesRegisters(code, false)
     this.#stores = false
     this.#nesting++
     if (calls) {
@@ -291,13 +374,18 @@ class RegionCompiler implements LoweringTarget {
       this.#cached = true
       this.#fetchState()
     } else {
+      this.#flags.lazy = !this.#changesFlagsConditionally(code)
+      if (!this.#flags.lazy) this.#flags.toWords()
       if (this.#mayStore(code)) w.u8(Wasm.i32Const).s32(0).u8(Wasm.localSet).u32(DROPPED)
       lower(code, this)
+      this.#flags.lazy = true
     }
     this.#nesting--
     if (this.#stores && !last) {
       // The store hit decoded code, perhaps this very region: leave behind this instruction.
-      w.u8(Wasm.localGet).u32(DROPPED).u8(Wasm.if).u8(WasmType.empty)
+      w.u8(Wasm.localGet).u32(DROPPED)
+      this.unlikely()
+      w.u8(Wasm.if).u8(WasmType.empty)
       this.#setExit(instruction.start + instruction.length, -(this.#uncharged + 1))
       this.#brOut(Edge.exit, 1)
       w.u8(Wasm.end)
@@ -309,7 +397,9 @@ class RegionCompiler implements LoweringTarget {
     const { w } = this
     if (this.#stores && to >= 0) {
       // The block's last instruction hit decoded code.
-      w.u8(Wasm.localGet).u32(DROPPED).u8(Wasm.if).u8(WasmType.empty)
+      w.u8(Wasm.localGet).u32(DROPPED)
+      this.unlikely()
+      w.u8(Wasm.if).u8(WasmType.empty)
       this.#setExit(offset, 0)
       this.#brOut(Edge.exit, depth + 1)
       w.u8(Wasm.end)
@@ -328,7 +418,9 @@ class RegionCompiler implements LoweringTarget {
         return
       }
       this.#attention()
-      w.u8(Wasm.i32Eqz).u8(Wasm.brIf).u32(this.#depth + depth - this.#loopDepth[to]!)
+      w.u8(Wasm.i32Eqz)
+        .u8(Wasm.brIf)
+        .u32(this.#depth + depth - this.#loopDepth[to]!)
       this.#setExit(offset, 0)
       this.#brOut(Edge.exit, depth)
       return
@@ -337,9 +429,11 @@ class RegionCompiler implements LoweringTarget {
       w.u8(Wasm.br).u32(this.#depth + depth - this.#mergeDepth[to]!)
       return
     }
+    const { known } = this.#flags
     this.#depth += depth
     this.#tree(to)
     this.#depth -= depth
+    this.#flags.known = known
   }
 
   /** Whether to leave for the interpreter: a request, or too little budget for another round. i32 */
@@ -350,8 +444,16 @@ class RegionCompiler implements LoweringTarget {
   }
 
   #setExit(offset: number, mend: number): void {
-    this.w.u8(Wasm.i64Const).s64(offset, offset >> 31).u8(Wasm.localSet).u32(EXIT_OFFSET)
-    this.w.u8(Wasm.i64Const).s64(mend, mend >> 31).u8(Wasm.localSet).u32(MEND)
+    this.w
+      .u8(Wasm.i64Const)
+      .s64(offset, offset >> 31)
+      .u8(Wasm.localSet)
+      .u32(EXIT_OFFSET)
+    this.w
+      .u8(Wasm.i64Const)
+      .s64(mend, mend >> 31)
+      .u8(Wasm.localSet)
+      .u32(MEND)
   }
 
   #brOut(edge: number, depth: number): void {
@@ -359,7 +461,15 @@ class RegionCompiler implements LoweringTarget {
   }
 
   #charge(count: number): void {
-    if (count > 0) this.w.u8(Wasm.localGet).u32(BUDGET).u8(Wasm.i64Const).s64(count, 0).u8(Wasm.i64Sub).u8(Wasm.localSet).u32(BUDGET)
+    if (count > 0)
+      this.w
+        .u8(Wasm.localGet)
+        .u32(BUDGET)
+        .u8(Wasm.i64Const)
+        .s64(count, 0)
+        .u8(Wasm.i64Sub)
+        .u8(Wasm.localSet)
+        .u32(BUDGET)
   }
 
   #pageOffset(offset: number): void {
@@ -374,12 +484,6 @@ class RegionCompiler implements LoweringTarget {
   #put(local: number, offset: number): void {
     this.w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(local).u8(Wasm.i64Store).u32(3).u32(offset)
   }
-  #fetchFlags(): void {
-    flagWords.forEach((offset, index) => this.#fetch(FLAGS + index, offset))
-  }
-  #putFlags(): void {
-    flagWords.forEach((offset, index) => this.#put(FLAGS + index, offset))
-  }
   #fetchBudget(): void {
     this.#fetch(BUDGET, State.budget)
   }
@@ -387,13 +491,20 @@ class RegionCompiler implements LoweringTarget {
     this.#put(BUDGET, State.budget)
   }
   #fetchTlb(): void {
-    this.w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Load).u32(2).u32(EngineState.tlb).u8(Wasm.localSet).u32(TLB)
+    this.w
+      .u8(Wasm.localGet)
+      .u32(STATE)
+      .u8(Wasm.i32Load)
+      .u32(2)
+      .u32(EngineState.tlb)
+      .u8(Wasm.localSet)
+      .u32(TLB)
   }
 
   #spill(): void {
     for (let register = 0; register < 16; register++)
       if ((this.#writtenRegisters >> register) & 1) this.#put(GPR + register, State.gpr + 8 * register)
-    this.#putFlags()
+    this.#flags.put()
   }
 
   /**
@@ -403,9 +514,21 @@ class RegionCompiler implements LoweringTarget {
   #showBudget(last: boolean): void {
     const { w } = this
     // The last instruction of a block is charged already; to itself it is not.
-    w.u8(Wasm.localGet).u32(STATE).u8(Wasm.localGet).u32(BUDGET).u8(Wasm.i64Const).s64(last ? 1 : 0, 0).u8(Wasm.i64Add)
+    w.u8(Wasm.localGet)
+      .u32(STATE)
+      .u8(Wasm.localGet)
+      .u32(BUDGET)
+      .u8(Wasm.i64Const)
+      .s64(last ? 1 : 0, 0)
+      .u8(Wasm.i64Add)
     w.u8(Wasm.i64Store).u32(3).u32(State.budget)
-    w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Const).s32(REGION_RECORD_OFFSET).u8(Wasm.i32Store).u32(2).u32(EngineState.record)
+    w.u8(Wasm.localGet)
+      .u32(STATE)
+      .u8(Wasm.i32Const)
+      .s32(REGION_RECORD_OFFSET)
+      .u8(Wasm.i32Store)
+      .u32(2)
+      .u32(EngineState.record)
   }
 
   /** Takes the state back into locals behind an instruction that was executed on it, and charges it. */
@@ -414,7 +537,7 @@ class RegionCompiler implements LoweringTarget {
     const used = this.#usedRegisters | this.#writtenRegisters
     for (let register = 0; register < 16; register++)
       if ((used >> register) & 1) this.#fetch(GPR + register, State.gpr + 8 * register)
-    this.#fetchFlags()
+    this.#flags.fetch()
     this.#fetchBudget()
     if (this.#uncharged < 0) this.#charge(1)
     this.#fetchTlb()
@@ -422,29 +545,30 @@ class RegionCompiler implements LoweringTarget {
     this.#stores = true
   }
 
-  /** Whether the code reaches general registers or flags by other ways than constant offsets. */
-  #touchesState(code: Code): boolean {
-    for (let i = 0; i < code.length; i++)
-      if ((code.op[i] === Op.stateLoad || code.op[i] === Op.stateStore) && code.a[i]! >= 0) return true
+  /** Whether flags are changed, or read, in a branch that may not be taken. */
+  #changesFlagsConditionally(code: Code): boolean {
+    let depth = 0
+    for (let i = 0; i < code.length; i++) {
+      const op = code.op[i]!
+      if (op >= Op.block && op <= Op.if) depth++
+      else if (op === Op.end) depth--
+      else if (depth > 0 && op >= Op.flagsAdd && op <= Op.condition) return true
+    }
     return false
   }
 
   #mayStore(code: Code): boolean {
-    for (let i = 0; i < code.length; i++) if (code.op[i] === Op.guestStore || code.op[i] === Op.guestRef) return true
+    for (let i = 0; i < code.length; i++)
+      if (code.op[i] === Op.guestStore || code.op[i] === Op.guestRef) return true
     return false
   }
 
   #makeCache(): StateCache {
     const { w } = this
     const registerOf = (offset: number): number => (offset < State.gpr + 128 ? (offset - State.gpr) >> 3 : -1)
-    const flagOf = (offset: number): number => flagWords.indexOf(offset)
     return {
       load: (access, offset) => {
-        const flag = flagOf(offset)
-        if (flag >= 0 && access === Access.u64) {
-          w.u8(Wasm.localGet).u32(FLAGS + flag)
-          return true
-        }
+        if (access === Access.u64 && this.#flags.loadWord(offset)) return true
         const register = registerOf(offset)
         if (register < 0) return false
         this.#usedRegisters |= 1 << register
@@ -459,12 +583,7 @@ class RegionCompiler implements LoweringTarget {
         return true
       },
       store: (access, offset, value) => {
-        const flag = flagOf(offset)
-        if (flag >= 0 && access === Access.u64) {
-          value()
-          w.u8(Wasm.localSet).u32(FLAGS + flag)
-          return true
-        }
+        if (access === Access.u64 && this.#flags.storeWord(offset, value)) return true
         const register = registerOf(offset)
         if (register < 0) return false
         this.#writtenRegisters |= 1 << register
@@ -478,7 +597,9 @@ class RegionCompiler implements LoweringTarget {
         const shift = (offset & 7) * 8
         const mask = ((1n << BigInt(bits)) - 1n) << BigInt(shift)
         const constant = (wide: bigint): void =>
-          void w.u8(Wasm.i64Const).s64(Number(BigInt.asIntN(32, wide)), Number(BigInt.asIntN(32, wide >> 32n)))
+          void w
+            .u8(Wasm.i64Const)
+            .s64(Number(BigInt.asIntN(32, wide)), Number(BigInt.asIntN(32, wide >> 32n)))
         this.#usedRegisters |= 1 << register
         w.u8(Wasm.localGet).u32(local)
         constant(~mask)
@@ -494,14 +615,22 @@ class RegionCompiler implements LoweringTarget {
         w.u8(Wasm.localGet).u32(TLB)
         return true
       },
-      beforeFlags: () => this.#putFlags(),
-      afterFlags: () => this.#fetchFlags(),
+      flagsOperation: (operation, aux, x, y, result) => this.#flags.record(operation, aux, x, y, result),
+      flagsOverride: (image) => this.#flags.override(image),
+      flag: (flag) => this.#flags.flag(flag),
+      condition: (code) => this.#flags.condition(code),
+      beforeFlags: () => this.#flags.put(),
+      afterFlags: () => this.#flags.fetch(),
       afterSlowStore: () => {
-        w.u8(Wasm.localGet).u32(STATE).u8(Wasm.i32Load).u32(2).u32(State.request).u8(Wasm.localSet).u32(DROPPED)
+        w.u8(Wasm.localGet)
+          .u32(STATE)
+          .u8(Wasm.i32Load)
+          .u32(2)
+          .u32(State.request)
+          .u8(Wasm.localSet)
+          .u32(DROPPED)
         this.#stores = true
       },
     }
   }
 }
-
-const flagWords: readonly number[] = [State.flagsResult, State.flagsCarry, State.flagsAux]

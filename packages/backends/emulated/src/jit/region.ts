@@ -52,7 +52,7 @@ const PAGE_BYTES = 4096
 
 /** Flow of each form, by its row. */
 export function formFlow(form: Form): number {
-  const direct = form.operands.some(kind => kind.startsWith('rel'))
+  const direct = form.operands.some((kind) => kind.startsWith('rel'))
   if (direct) return form.mnemonic === 'JMP' || form.mnemonic === 'CALL' ? Flow.direct : Flow.conditional
   // String instructions end blocks because they may come back to themselves; else they go on.
   if (form.options.string) return Flow.next
@@ -60,7 +60,12 @@ export function formFlow(form: Form): number {
 }
 
 /** The region entered at host address `host`, or undefined where not even its first instruction can be taken in. */
-export function discoverRegion(decoder: Decoder, flows: Uint8Array, bytes: Uint8Array, host: number): Region | undefined {
+export function discoverRegion(
+  decoder: Decoder,
+  flows: Uint8Array,
+  bytes: Uint8Array,
+  host: number,
+): Region | undefined {
   const page = host & -PAGE_BYTES
   const decoded = new Decoded()
   const found = new Map<number, RegionInstruction>()
@@ -71,7 +76,8 @@ export function discoverRegion(decoder: Decoder, flows: Uint8Array, bytes: Uint8
     while (!found.has(offset) && found.size < MAX_REGION_INSTRUCTIONS) {
       const length = decoder.decode(bytes, page + offset, PAGE_BYTES - offset, 64, decoded)
       if (length <= 0 || offset + length > PAGE_BYTES) break
-      const flow = flows[decoded.form]!
+      // A repeated string instruction may use up the budget: what follows is looked at anew.
+      const flow = decoded.repeat !== 0 ? Flow.leaves : flows[decoded.form]!
       const next = offset + length
       const target = next + decoded.relative
       found.set(offset, { start: offset, length, form: decoded.form, flow, target })
@@ -105,7 +111,8 @@ export function discoverRegion(decoder: Decoder, flows: Uint8Array, bytes: Uint8
   }
   for (const block of blocks) {
     const last = block.instructions.at(-1)!
-    if (last.flow === Flow.conditional || last.flow === Flow.direct) block.taken = numbers.get(last.target) ?? -1
+    if (last.flow === Flow.conditional || last.flow === Flow.direct)
+      block.taken = numbers.get(last.target) ?? -1
     if (last.flow === Flow.conditional || last.flow === Flow.next) block.next = numbers.get(block.end) ?? -1
   }
   return { page, blocks, instructionCount: found.size }

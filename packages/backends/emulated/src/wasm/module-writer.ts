@@ -1,10 +1,17 @@
 /** Builds a WebAssembly module from function bodies (core specification, section 5.5). */
+import { BRANCH_HINT_SECTION, type FunctionHints, writeBranchHints } from './branch-hints.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { WasmType } from './opcode.ts'
 
 export interface FunctionType {
   readonly parameters: readonly number[]
   readonly results: readonly number[]
+}
+
+/** Declaration of locals and code of a function, and the offsets in it of branches that are hardly ever taken. */
+export interface FunctionBody {
+  readonly bytes: Uint8Array
+  readonly unlikely: readonly number[]
 }
 
 interface DefinedFunction {
@@ -20,6 +27,7 @@ export class ModuleWriter {
   readonly #exports: { name: string; index: number }[] = []
   readonly #elements: number[] = []
   #table: string | undefined
+  readonly #hints: FunctionHints[] = []
 
   type(parameters: readonly number[], results: readonly number[]): number {
     const key = `${parameters}:${results}`
@@ -46,8 +54,12 @@ export class ModuleWriter {
     )
   }
 
-  /** @param body - declaration of locals and code, `end` included */
-  define(index: number, body: Uint8Array): void {
+  /**
+   * @param body - declaration of locals and code, `end` included
+   * @param unlikely - offsets in the body of branches that are hardly ever taken
+   */
+  define(index: number, body: Uint8Array, unlikely: readonly number[] = []): void {
+    if (unlikely.length > 0) this.#hints.push({ functionIndex: index, unlikely })
     this.#functions[index - this.#imports.length]!.body = body
   }
 
@@ -109,6 +121,14 @@ export class ModuleWriter {
       w.u32(1).u32(0).u8(0x41).s32(0).u8(0x0b).u32(this.#elements.length)
       for (const index of this.#elements) w.u32(index)
     })
+    if (this.#hints.length > 0)
+      section(0, (w) => {
+        w.name(BRANCH_HINT_SECTION)
+        writeBranchHints(
+          w,
+          this.#hints.sort((a, b) => a.functionIndex - b.functionIndex),
+        )
+      })
     section(10, (w) => {
       w.u32(this.#functions.length)
       for (const { body } of this.#functions) w.sized(body!)
