@@ -4,7 +4,7 @@ import { EngineState, TLB_ENTRIES, TLB_ENTRY_BYTES, TlbField } from '../engine/l
 import type { ByteWriter } from '../wasm/byte-writer.ts'
 import { Wasm, WasmType } from '../wasm/opcode.ts'
 import type { LoweringHost } from './lowering-host.ts'
-import { emitLoad, emitStore, type LoweringTarget } from './lowering-target.ts'
+import { emitStore, type LoweringTarget } from './lowering-target.ts'
 
 export class MemoryLowering {
   readonly #code: Code
