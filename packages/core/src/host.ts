@@ -23,7 +23,9 @@ export interface Entropy {
 
 /** Where a package reports what its caller may want to know. The default is silence. */
 export interface Log {
+  /** For whoever looks for a defect; may be frequent. */
   debug(message: string): void
+  /** Something a user should hear of, though work goes on. */
   warn(message: string): void
 }
 

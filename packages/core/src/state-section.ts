@@ -35,14 +35,19 @@ export interface StateSection<T extends StateValue = StateValue> {
 
 /** A saved section, with its owner. */
 export interface SavedSection {
+  /** Id of the device or other part that it belongs to. */
   readonly owner: string
+  /** `StateSection.name`. */
   readonly name: string
+  /** Version that `state` was saved with. */
   readonly version: number
+  /** What `save` answered. */
   readonly state: StateValue
 }
 
 /** A saved state that cannot be loaded. */
 export class StateError extends TrapframeError {
+  /** @param message - section, field and offending value */
   constructor(message: string, options?: { cause?: unknown }) {
     super('state/invalid', message, options)
   }

@@ -61,18 +61,25 @@ export interface ExitRecord {
 
 /** What a backend can do. Asking for what is missing fails at creation with a typed error. */
 export interface BackendCapabilities {
+  /** Such as `emulated`; for messages. */
   readonly name: string
   /** Executes on silicon. */
   readonly hardwareVirtualization: boolean
   /** Counts retired instructions exactly: budgets are exact and virtual time is possible. */
   readonly instructionCounting: boolean
+  /** `VcpuDebug.singleStep` and breakpoints work. */
   readonly singleStep: boolean
+  /** Writes of vCPUs show in dirty tracking. */
   readonly dirtyLog: boolean
+  /** Interrupt controllers can be served below `run`. */
   readonly inKernelIrqchip: boolean
+  /** Posted writes can become events of the host without an exit. */
   readonly ioeventfd: boolean
   /** Guest RAM may lie in memory shared between threads. */
   readonly sharedMemory: boolean
+  /** Most guest RAM in bytes. */
   readonly maxRamBytes: number
+  /** Most vCPUs in one VM. */
   readonly maxVcpus: number
 }
 
@@ -84,34 +91,49 @@ export interface BackendCapabilities {
  */
 export type TimeSource = { readonly kind: 'real'; readonly clock: Clock } | { readonly kind: 'virtual' }
 
+/** What a VM is made of. */
 export interface VmOptions {
+  /** RAM of the guest, which the VM reads and writes in place. */
   readonly memory: GuestMemory
   /** What CPUID answers, for each vCPU the same but for its APIC id. */
   readonly cpuid: readonly CpuidLeaf[]
+  /** Where the time stamp counter comes from. */
   readonly time: TimeSource
+  /** Frequency of the time stamp counter. In virtual time 10^9: an instruction is a tick. */
   readonly tscHz: number
 }
 
+/** What executes guests. One object makes any number of VMs. */
 export interface Backend {
+  /** What it can do, known before anything is made. */
   readonly capabilities: BackendCapabilities
+  /**
+   * Makes a VM without vCPUs. @throws TrapframeError with a code of the backend's own when an option cannot
+   * be met
+   */
   createVm(options: VmOptions): Promise<Vm>
 }
 
+/** A guest as its backend holds it: memory, and vCPUs that share it. */
 export interface Vm {
   /** Creates vCPU `id` (its initial APIC id) in its reset state. */
   createVcpu(id: number): Vcpu
   /** Frees everything that the VM holds. No vCPU may be used afterwards. */
   close(): void
+  /** Counters that belong to no single vCPU. */
   readonly metrics: Metrics
 }
 
+/** A virtual processor. All but `kick` is called from the thread that runs it, and not during `run`. */
 export interface Vcpu {
+  /** Its initial APIC id. */
   readonly id: number
   /**
    * Runs until an exit.
    * @param instructions - most instructions to retire; exact where `instructionCounting` is declared, advisory elsewhere
    */
   run(instructions: number): ExitReason
+  /** Details of the last exit; the driver writes answers here before it calls `run` again. */
   readonly exit: ExitRecord
   /** Ends a `run` under way, or the next one, with `kicked`. From any thread. */
   kick(): void
@@ -126,17 +148,24 @@ export interface Vcpu {
   readonly interruptible: boolean
   /** Injects external interrupt `vector`; it is delivered before the next instruction. Requires `interruptible`. */
   injectInterrupt(vector: number): void
+  /** Injects a non-maskable interrupt; it is held back while one is being served. */
   injectNmi(): void
   /** Asks for an `interruptWindow` exit as soon as the vCPU becomes interruptible, until called with false. */
   requestInterruptWindow(wanted: boolean): void
   /** CR8, the task priority that the guest set by MOV CR8. */
   taskPriority: number
 
+  /**
+   * The whole architectural state. Shares no memory with the vCPU. Not between an access exit and its
+   * completion.
+   */
   save(): VcpuState
   /** Replaces the whole architectural state. @throws StateError on a value that the architecture does not allow */
   load(state: VcpuState): void
 
+  /** For debuggers. */
   readonly debug: VcpuDebug
+  /** Counters of this vCPU. */
   readonly metrics: Metrics
 }
 

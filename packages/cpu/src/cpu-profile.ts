@@ -9,7 +9,9 @@
 import { TrapframeError } from '@trapframe/core'
 import type { CpuFeature } from './cpuid-feature.ts'
 
+/** What guests see of a processor. */
 export interface CpuProfile {
+  /** Stable name, such as `trapframe-v1`. */
   readonly name: string
   /** Twelve ASCII characters. */
   readonly vendor: string
@@ -17,6 +19,10 @@ export interface CpuProfile {
   readonly signature: number
   /** Brand string, at most 47 ASCII characters. */
   readonly brand: string
+  /**
+   * Features that CPUID shows; those of the platform (x2APIC, TSC deadline, hypervisor) are added by
+   * `cpuidFor`.
+   */
   readonly features: readonly CpuFeature[]
 }
 
@@ -105,7 +111,9 @@ export const cpuProfiles: Readonly<Record<string, CpuProfile>> = {
 /** Name of the profile that machines get where nobody asks for another. */
 export const defaultCpuProfile = 'trapframe-v1'
 
+/** There is no profile of that name: `cpu/unknown-profile`. */
 export class CpuProfileError extends TrapframeError {
+  /** @param name - the name that was asked for */
   constructor(name: string) {
     super(
       'cpu/unknown-profile',

@@ -21,6 +21,7 @@ const at = (leaf: number, register: CpuidRegister, bit: number, subleaf = 0): Cp
   bit,
 })
 
+/** Name of a feature that CPUID shows with one bit. */
 export type CpuFeature =
   // Leaf 1.
   | 'fpu'

@@ -10,6 +10,7 @@ import { type CpuFeature, type CpuidRegister, cpuidBits } from './cpuid-feature.
 
 /** One CPUID answer. */
 export interface CpuidLeaf {
+  /** EAX of the question. */
   readonly leaf: number
   /** Absent: the leaf has the same answer for every ECX. */
   readonly subleaf?: number
@@ -23,6 +24,7 @@ export interface CpuidLeaf {
 export interface CpuidOptions {
   /** APIC id of the vCPU that the leaves are for. */
   readonly vcpuId: number
+  /** vCPUs of the machine, for the topology leaves. */
   readonly vcpuCount: number
   /** Frequency of the time stamp counter. */
   readonly tscHz: number
@@ -38,6 +40,7 @@ export interface CpuidOptions {
 
 /** A number among `CpuidOptions` that CPUID cannot express. */
 export class CpuidError extends TrapframeError {
+  /** @param problem - names the option and its value */
   constructor(problem: string) {
     super('cpu/cpuid', problem)
   }
@@ -45,6 +48,7 @@ export class CpuidError extends TrapframeError {
 
 /** Widths of physical and linear addresses that leaf 0x80000008 tells. */
 export const PHYSICAL_ADDRESS_BITS = 46
+/** Four levels of page tables. */
 export const LINEAR_ADDRESS_BITS = 48
 
 const CACHE_LINE_BYTES = 64

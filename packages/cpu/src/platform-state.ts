@@ -16,9 +16,13 @@ export type LapicState = {
   readonly ldr: number
   readonly dfr: number
   readonly svr: number
+  /** In service. */
   readonly isr: readonly number[]
+  /** Level-triggered. */
   readonly tmr: readonly number[]
+  /** Requested. */
   readonly irr: readonly number[]
+  /** Error status as the guest reads it. */
   readonly esr: number
   /** Errors seen since the last write to ESR. */
   readonly esrPending: number
@@ -26,10 +30,13 @@ export type LapicState = {
   readonly icrHigh: number
   /** CMCI is not implemented: timer, thermal, performance, LINT0, LINT1, error. */
   readonly lvt: readonly number[]
+  /** Initial count register of the timer. */
   readonly initialCount: number
+  /** Divide configuration register. */
   readonly divide: number
   /** The count that was loaded `timerElapsedNs` ago, and from which the current count follows. */
   readonly timerStartCount: number
+  /** Guest time since `timerStartCount` was loaded. */
   readonly timerElapsedNs: number
   /** IA32_TSC_DEADLINE, 0 when disarmed. */
   readonly tscDeadlineLow: number
@@ -42,7 +49,9 @@ export type LapicState = {
 
 /** IOAPIC (82093AA). */
 export type IoapicState = {
+  /** Its APIC id. */
   readonly id: number
+  /** IOREGSEL: which register IOWIN shows. */
   readonly select: number
   /** Redirection table: low and high word of each of 24 pins. */
   readonly redirection: readonly number[]
@@ -52,21 +61,30 @@ export type IoapicState = {
 
 /** One 8259A. */
 export type PicChipState = {
+  /** Interrupt requests. */
   readonly irr: number
+  /** Mask: 1 is masked. */
   readonly imr: number
+  /** In service. */
   readonly isr: number
   /** Levels of the inputs. */
   readonly lines: number
+  /** Inputs that are level-triggered (port 0x4d0 or 0x4d1). */
   readonly elcr: number
   /** Input of highest priority. */
   readonly priority: number
+  /** Vector of input 0 (ICW2). */
   readonly vectorBase: number
+  /** Reads give ISR rather than IRR (OCW3). */
   readonly readIsr: boolean
+  /** The next read is a poll (OCW3). */
   readonly poll: boolean
   readonly specialMask: boolean
   /** Which ICW is expected next: 0 none (ready), 2, 3 or 4. */
   readonly initStep: number
+  /** ICW1 asked for an ICW4. */
   readonly icw4Needed: boolean
+  /** ICW1: no cascade. */
   readonly single: boolean
   readonly autoEoi: boolean
   readonly rotateOnAutoEoi: boolean
@@ -78,7 +96,9 @@ export type PicState = { readonly chips: readonly PicChipState[] }
 
 /** One counter of an 8254. */
 export type PitChannelState = {
+  /** 0 to 5. */
   readonly mode: number
+  /** Counts in decimal. */
   readonly bcd: boolean
   /** 1 low byte, 2 high byte, 3 low then high. */
   readonly access: number
@@ -86,6 +106,7 @@ export type PitChannelState = {
   readonly reload: number
   /** Takes the place of `reload` at the end of the period; 0 when there is none. */
   readonly nextReload: number
+  /** Level of the gate. */
   readonly gate: boolean
   /** Whether the counting element was loaded since the control word. */
   readonly loaded: boolean
@@ -99,12 +120,16 @@ export type PitChannelState = {
   readonly writeLow: number | null
   /** Next read gives the high byte. */
   readonly readHigh: boolean
+  /** Count held by a latch command, or null. */
   readonly latchedCount: number | null
+  /** Status held by a read-back command, or null. */
   readonly latchedStatus: number | null
 }
 
 /** 8254 with the bits of port 0x61 that a guest can write. */
 export type PitState = {
+  /** Three. */
   readonly channels: readonly PitChannelState[]
+  /** Bits 0 and 1 of port 0x61: gate of channel 2, speaker. */
   readonly speaker: number
 }

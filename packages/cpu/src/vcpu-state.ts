@@ -6,6 +6,7 @@
 /** A segment register with its hidden part. */
 export interface SegmentState {
   readonly selector: number
+  /** Linear address; 64 bits wide for FS, GS and the system segments. */
   readonly base: bigint
   /** Byte-granular limit, expanded when G is set. */
   readonly limit: number
@@ -16,26 +17,34 @@ export interface SegmentState {
   readonly attributes: number
 }
 
+/** GDTR or IDTR. */
 export interface TableState {
+  /** Linear address. */
   readonly base: bigint
+  /** Last valid offset, in bytes. */
   readonly limit: number
 }
 
 /** x87, MMX and vector state. */
 export interface FpuState {
+  /** Control word. */
   readonly fcw: number
   /** Status word with TOP in bits 11-13. */
   readonly fsw: number
   /** Full tag word, two bits for each physical register. */
   readonly ftw: number
+  /** Last opcode, 11 bits. */
   readonly fop: number
+  /** Address of the last instruction that was no control instruction. */
   readonly fip: bigint
+  /** Address of its memory operand. */
   readonly fdp: bigint
   /** Eight physical registers R0 to R7 of 10 bytes each (80 bytes). */
   readonly registers: Uint8Array
   readonly mxcsr: number
   /** YMM0 to YMM15, 32 bytes each, low half the XMM register (512 bytes). */
   readonly ymm: Uint8Array
+  /** Which state XSAVE covers. */
   readonly xcr0: bigint
 }
 
@@ -43,17 +52,22 @@ export interface FpuState {
 export interface EventState {
   /** Injected external interrupt not yet delivered, or -1. */
   readonly pendingInterrupt: number
+  /** An NMI waits to be delivered. */
   readonly nmiPending: boolean
+  /** Until the next IRET. */
   readonly nmiBlocked: boolean
   /** STI or MOV SS shadow covers the next instruction. */
   readonly interruptShadow: boolean
+  /** HLT was executed and nothing has woken the vCPU. */
   readonly halted: boolean
 }
 
+/** Everything that a vCPU is, for saving, moving and debugging. Plain data. */
 export interface VcpuState {
   /** RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15. */
   readonly gpr: readonly bigint[]
   readonly rip: bigint
+  /** With the arithmetic flags as they are now, however the backend keeps them. */
   readonly rflags: bigint
   /** ES, CS, SS, DS, FS, GS, LDTR, TR. */
   readonly segments: readonly SegmentState[]
@@ -63,12 +77,15 @@ export interface VcpuState {
   readonly cr2: bigint
   readonly cr3: bigint
   readonly cr4: bigint
+  /** Task priority, 0 to 15. */
   readonly cr8: number
   /** DR0 to DR3, DR6, DR7. */
   readonly dr: readonly bigint[]
   /** Model-specific registers by number, EFER and the time stamp counter (0x10) among them. */
   readonly msrs: readonly (readonly [index: number, value: bigint])[]
+  /** x87, MMX and vector registers. */
   readonly fpu: FpuState
+  /** What is under way between instructions. */
   readonly events: EventState
   /** Instructions retired since creation. */
   readonly instructionsRetired: number

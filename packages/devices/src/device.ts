@@ -20,6 +20,7 @@ export interface IoRange {
   readonly base: number
   /** Size in bytes. */
   readonly size: number
+  /** How accesses are carried to the device. */
   readonly access: IoAccess
   /** Widest access in bytes that the range takes whole; the bus splits wider ones. Default: 4. */
   readonly width?: 1 | 2 | 4
@@ -39,7 +40,9 @@ export interface Device {
   readonly pio?: readonly IoRange[]
   /** Guest-physical windows. */
   readonly mmio?: readonly IoRange[]
+  /** What the device saves; absent only where a guest can change nothing. */
   readonly state?: StateSection
+  /** What it counts. */
   readonly metrics?: Metrics
   /** Power-on or bus reset: the state of a fresh device. Host connections and contents kept by battery stay. */
   reset?(): void

@@ -11,16 +11,19 @@ import type { Clock } from '@trapframe/core'
 
 /** A timer of a device. Made by `EventQueue.createEvent`. */
 export interface TimerEvent {
+  /** For traces and messages. */
   readonly name: string
   /** When it is due, or Infinity when it is not scheduled. */
   readonly deadlineNs: number
 }
 
+/** The timers of a machine, and its guest time. Made by `createEventQueue`. */
 export interface EventQueue extends Clock {
   /** Makes an event. `run` is called with the time at which it should have run. */
   createEvent(name: string, run: (deadlineNs: number) => void): TimerEvent
   /** Schedules or moves an event. A deadline in the past is due at once. */
   schedule(event: TimerEvent, deadlineNs: number): void
+  /** Takes an event out; one that is not scheduled stays as it is. */
   cancel(event: TimerEvent): void
   /** The earliest deadline, or Infinity. */
   earliestNs(): number

@@ -1,5 +1,28 @@
 /**
- * The device contract, buses, interrupt lines, and the classic PC devices.
+ * The device contract, buses, interrupt lines and timers, and the classic PC devices: PIC, IOAPIC, LAPIC, PIT, RTC, 16550,
+ * i8042, ACPI power management, reset control, debug exit and debug console. Each saves and loads its state.
+ * `@trapframe/devices/conformance` has the tests that every device passes.
+ *
+ * @example
+ * A serial port on a bus, written by a guest's port accesses:
+ * ```ts
+ * import { attachDevice, createEventQueue, createIoBus, createUart, noIrq } from '@trapframe/devices'
+ *
+ * const queue = createEventQueue({ nowNs: () => 0 })
+ * const pio = createIoBus('port', 0x1_0000)
+ * const mmio = createIoBus('memory', 2 ** 52)
+ * const uart = createUart({
+ *   id: 'com1',
+ *   base: 0x3f8,
+ *   irq: noIrq,
+ *   queue,
+ *   host: { transmit: (bytes) => console.log(new TextDecoder().decode(bytes)) },
+ * })
+ * attachDevice(uart, pio, mmio)
+ * for (const char of 'hello') pio.write(0x3f8, 1, char.charCodeAt(0))
+ * uart.flush() // hello
+ * console.log(pio.read(0x3fd, 1)) // 96
+ * ```
  *
  * @packageDocumentation
  */

@@ -10,6 +10,7 @@ import { DeviceError, hex } from './device-error.ts'
 
 /** The part of a vCPU's exit record that a bus works on. */
 export interface BusAccess {
+  /** Port or guest-physical address. */
   readonly address: number
   /** 1, 2, 4 or 8. */
   readonly sizeBytes: number
@@ -19,10 +20,13 @@ export interface BusAccess {
   valueHigh: number
 }
 
+/** A bus of ports or of memory addresses. Made by `createIoBus`. */
 export interface IoBus {
+  /** For messages: `port` or `memory`. */
   readonly name: string
   /** @throws DeviceError `device/range` for an empty range, `device/overlap` for one that overlaps another */
   add(range: IoRange, owner: string): void
+  /** Takes a range out; one that is not there is no error. */
   remove(range: IoRange): void
   /** The range that holds an address. */
   find(address: number): IoRange | undefined

@@ -4,10 +4,12 @@
  */
 import { StateError, type StateValue } from '@trapframe/core'
 
+/** The fields of a saved record, each checked when it is read. */
 export class StateReader {
   readonly #section: string
   readonly #fields: { readonly [key: string]: StateValue }
 
+  /** @throws StateError when `state` is no record */
   constructor(section: string, state: StateValue) {
     if (typeof state !== 'object' || state === null || Array.isArray(state) || state instanceof Uint8Array)
       throw new StateError(`section ${section}: not a record`)
@@ -15,14 +17,17 @@ export class StateReader {
     this.#fields = state as { readonly [key: string]: StateValue }
   }
 
+  /** An integer of 8 bits. @throws StateError, as every method here */
   u8(key: string): number {
     return this.integer(key, 0, 0xff)
   }
 
+  /** An integer of 16 bits. */
   u16(key: string): number {
     return this.integer(key, 0, 0xffff)
   }
 
+  /** An integer of 32 bits. */
   u32(key: string): number {
     return this.integer(key, 0, 0xffff_ffff)
   }
@@ -44,6 +49,7 @@ export class StateReader {
     return this.#get(key) === null ? null : this.number(key)
   }
 
+  /** True or false. */
   bool(key: string): boolean {
     const value = this.#get(key)
     if (typeof value !== 'boolean') this.#fail(key, value, 'true or false')

@@ -9,12 +9,15 @@ import { isElf } from './boot/vmlinux.ts'
 
 /** Where a guest begins. */
 export interface BootPlan {
+  /** What lies in memory at the start. */
   readonly segments: readonly BootSegment[]
+  /** Where the vCPU begins, and in which mode. */
   readonly state: InitialState
 }
 
 /** Makes the plan, when the board is known. */
 export interface BootSource {
+  /** Reads the files and decides on addresses; writes nothing. @throws BootError */
   plan(hardware: { memoryMap: readonly E820Entry[]; rsdpAddress: number | undefined }): BootPlan
 }
 
@@ -22,6 +25,7 @@ export interface BootSource {
 export interface LinuxOptions {
   /** A bzImage, or an ELF kernel. */
   readonly kernel: Uint8Array
+  /** Initial RAM disk, passed on as it is. */
   readonly initrd?: Uint8Array
   /** Default: the serial console, reboot at once after a panic. */
   readonly commandLine?: string

@@ -29,11 +29,13 @@ export type GuestFault = 'triple-fault' | 'halted' | 'fetch-outside-memory' | 'u
 /** The guest's last moment. */
 export interface GuestReport {
   readonly kind: GuestFault
+  /** Registers at the end. */
   readonly state: VcpuState
   /** Up to 16 bytes at RIP; empty where it is not mapped to memory. */
   readonly code: Uint8Array
   /** Guest-physical address of RIP, if it is mapped. */
   readonly codeAddress: number | undefined
+  /** What the guest did last outside of the CPU. */
   readonly lastExit: LastExit
 }
 

@@ -1,6 +1,36 @@
 /**
- * The composition root: boards, boot loaders, the life cycle of a machine, its control from another thread, and a gdb
- * stub.
+ * The composition root: boards, boot loaders, the life cycle of a machine with saved state and virtual time, its control from
+ * another thread, and a gdb stub. What executes the guest is handed in; so are clock and event loop.
+ *
+ * @example
+ * A guest that needs no operating system, in virtual time. For Linux see the README and the guide.
+ * ```ts
+ * import { emulated } from '@trapframe/backend-emulated'
+ * import { createMachine, javascriptHost, linux, microvm, textConsole } from '@trapframe/machine'
+ * import { assembleElf } from '@trapframe/x86'
+ *
+ * const guest = assembleElf(`
+ * _start: lea   rsi, [rip + text]
+ *         mov   ecx, 6
+ *         mov   dx, 0x3f8
+ *         rep outsb             ; to COM1
+ *         mov   al, 21
+ *         out   0xf4, al        ; the debug exit port
+ * text:   .ascii "hello\\n"`, { origin: 0x100_0000 })
+ *
+ * const machine = await createMachine({
+ *   backend: emulated(),
+ *   board: microvm({ memoryBytes: 32 * 2 ** 20 }),
+ *   boot: linux({ kernel: guest.bytes }),
+ *   host: javascriptHost(),
+ *   time: 'virtual',
+ * })
+ * const terminal = textConsole(machine)
+ * machine.start()
+ * console.log((await terminal.readUntil('\n')).trim()) // hello
+ * console.log(await machine.ended) // { kind: 'debug-exit', value: 21 }
+ * machine.close()
+ * ```
  *
  * @packageDocumentation
  */

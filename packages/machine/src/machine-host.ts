@@ -8,7 +8,9 @@ import type { Clock, WallClock } from '@trapframe/core'
 
 /** The host of a machine. */
 export interface MachineHost {
+  /** Monotonic. In real time, guest time follows it. */
   readonly clock: Clock
+  /** For the guest's RTC. */
   readonly wallClock: WallClock
   /** Lets the other work of the thread's event loop happen. A running machine calls it at least every 2 ms. */
   yieldToHost(): Promise<void>

@@ -26,8 +26,11 @@ import { SliceEnd, VcpuDriver } from './vcpu-driver.ts'
 
 /** What a machine is made of. */
 export interface MachineOptions {
+  /** What executes the guest. */
   readonly backend: Backend
+  /** What the machine consists of. */
   readonly board: Board
+  /** What it starts. */
   readonly boot: BootSource
   /** Time and event loop of the thread: `javascriptHost()` fits Node and browsers. */
   readonly host: MachineHost
@@ -44,6 +47,7 @@ export interface MachineOptions {
   readonly sharedMemory?: boolean
   /** Date at which virtual time begins, in milliseconds since 1970. Default: 2024-01-01. */
   readonly virtualStartMs?: number
+  /** Default: silence. */
   readonly log?: Log
 }
 
@@ -53,17 +57,22 @@ export type ResetPolicy = 'reboot' | 'end'
 /** A whole machine, saved. Plain data, apart from RAM's size about as large as the RAM in use. */
 export interface MachineState {
   readonly version: 1
+  /** Name of the board. */
   readonly board: string
   readonly ramBytes: number
+  /** What is not zero. */
   readonly ram: readonly RamRun[]
   readonly vcpus: readonly VcpuState[]
+  /** State of the devices. */
   readonly sections: readonly SavedSection[]
 }
 
 /** Counters by component. */
 export type MachineMetrics = Readonly<Record<string, Readonly<Record<string, number>>>>
 
+/** A virtual machine. Made by `createMachine`, in state `created`. */
 export interface Machine {
+  /** Where it is in its life. */
   readonly state: LifeCycleState
   /** How the guest ended; undefined while it has not. */
   readonly end: GuestEnd | undefined
@@ -73,7 +82,9 @@ export interface Machine {
   readonly console: BytePort
   /** All byte ports of the board, by name. */
   readonly ports: Readonly<Record<string, BytePort>>
+  /** Guest RAM. Whoever writes it while the guest runs does what a device with DMA does. */
   readonly memory: GuestMemory
+  /** One so far. To be used only while the machine is at rest. */
   readonly vcpus: readonly Vcpu[]
   /** Guest time now, in nanoseconds since the machine was made. */
   readonly guestTimeNs: number
@@ -102,6 +113,7 @@ export interface Machine {
   restore(state: MachineState): void
   /** A hash of the whole state. @throws MachineError `machine/state` while it runs */
   hash(): string
+  /** Counters of machine, backend, vCPUs and devices, as they are now. */
   metrics(): MachineMetrics
 
   /** Calls `listener` at every change of state. Answers the removal. */

@@ -9,6 +9,7 @@ import type { StateHash } from './state-hash.ts'
 export interface RamRun {
   /** Guest-physical address. */
   readonly base: number
+  /** A multiple of 4 KiB. */
   readonly bytes: Uint8Array
 }
 

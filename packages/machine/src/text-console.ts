@@ -20,7 +20,9 @@ export interface TextConsole {
 
 /** What a conversation needs of a machine: `Machine` and `RemoteMachine` have it. */
 export interface ConsoleOwner {
+  /** The first serial port. */
   readonly console: BytePort
+  /** Resolves when the guest has ended. */
   readonly ended: Promise<{ readonly kind: string }>
 }
 

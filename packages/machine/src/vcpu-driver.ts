@@ -49,8 +49,10 @@ const RFLAGS_IF = 1n << 9n
 /** The last exit, for reports. */
 export interface LastExit {
   readonly reason: ExitReason
+  /** Port, guest-physical address or MSR number. */
   readonly address: number
   readonly sizeBytes: number
+  /** Low 32 bits. */
   readonly value: number
 }
 

@@ -14,13 +14,17 @@ import type { RamRegion, Region } from './region.ts'
 
 const KIND = PageFlag.device | PageFlag.rom
 
+/** What answers at each guest-physical address. Made by `createAddressSpace`. */
 export interface AddressSpace {
+  /** RAM, where nothing else is mapped over it. */
   readonly memory: GuestMemory
   /** The regions of guest RAM, as targets of aliases. */
   readonly ram: readonly RamRegion[]
+  /** The flat view: sorted, without overlaps. A new array after each change. */
   readonly ranges: readonly FlatRange[]
   /** @throws MemoryError `memory/region` when the region is empty, outside 52 bits, or mapped already */
   map(region: Region): void
+  /** @throws MemoryError `memory/region` when the region is not mapped, or is a block of RAM */
   unmap(region: Region): void
   /** The range that holds an address, or undefined where nothing answers. */
   find(gpa: number): FlatRange | undefined

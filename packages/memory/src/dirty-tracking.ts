@@ -12,7 +12,9 @@ import type { PageFlags } from './page-flags.ts'
 
 /** One user of the dirty log. */
 export interface DirtyClient {
+  /** For messages. */
   readonly name: string
+  /** Whether it tracks: started, and not stopped. */
   readonly active: boolean
   /** Begins to track: from now on no page counts as dirty until it is written. */
   start(): void

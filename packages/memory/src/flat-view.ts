@@ -7,8 +7,10 @@ import type { ConcreteRegion, Region } from './region.ts'
 
 /** One range of the flat view. */
 export interface FlatRange {
+  /** Guest-physical address. */
   readonly base: number
   readonly sizeBytes: number
+  /** What answers here, behind all aliases. */
   readonly region: ConcreteRegion
   /** Where in the region the range begins. */
   readonly offset: number

@@ -24,6 +24,7 @@ export const PAGE_BYTES = 4096
 const WASM_PAGE_BYTES = 65536
 const MIB = 0x10_0000
 
+/** Size and kind of a guest's memory. */
 export interface GuestMemoryOptions {
   /** Size of guest RAM in bytes: a multiple of 1 MiB, from 1 MiB to MAX_RAM_BYTES. */
   readonly ramBytes: number
@@ -35,6 +36,7 @@ export interface GuestMemoryOptions {
 export interface RamBlock {
   /** Guest-physical address. */
   readonly base: number
+  /** A multiple of 4 KiB. */
   readonly sizeBytes: number
   /** Offset in the WebAssembly.Memory. */
   readonly hostOffset: number
@@ -42,6 +44,7 @@ export interface RamBlock {
 
 /** A slice of guest RAM to write into; `release` tells those who need notice. */
 export interface WriteLease {
+  /** The slice itself, no copy. */
   readonly bytes: Uint8Array<ArrayBufferLike>
   /** Marks the pages as written. To be called once, after the last write. */
   release(): void
@@ -53,15 +56,19 @@ export interface WriteLease {
  * `memory/read-only` on a ROM page.
  */
 export interface GuestMemory {
+  /** What an engine imports. It never grows. */
   readonly memory: WebAssembly.Memory
+  /** Whether `memory` is shared between threads. */
   readonly shared: boolean
   /** The whole memory, by host offset. */
   readonly bytes: Uint8Array<ArrayBufferLike>
+  /** `lowBytes + highBytes`. */
   readonly ramBytes: number
   /** RAM below 4 GiB. */
   readonly lowBytes: number
   /** RAM from 4 GiB up. */
   readonly highBytes: number
+  /** One block, or two where RAM goes on above 4 GiB. */
   readonly blocks: readonly RamBlock[]
   /** Pages of RAM; page `n` lies at host offset RAM_OFFSET + n * 4096. */
   readonly pageCount: number
@@ -79,23 +86,35 @@ export interface GuestMemory {
 
   /** A view of RAM, to be read only. */
   read(gpa: number, length: number): Uint8Array<ArrayBufferLike>
+  /** Copies `bytes` to `gpa`. */
   write(gpa: number, bytes: Uint8Array): void
+  /** Fills `length` bytes with the low byte of `value`. */
   fill(gpa: number, length: number, value: number): void
   /** A view of RAM to write into. */
   lease(gpa: number, length: number): WriteLease
 
+  /** Reads a byte. */
   readU8(gpa: number): number
+  /** Reads 2 bytes, unsigned. */
   readU16(gpa: number): number
+  /** Reads 4 bytes, unsigned. */
   readU32(gpa: number): number
+  /** Reads 8 bytes, unsigned. */
   readU64(gpa: number): bigint
+  /** Writes the low byte of `value`. */
   writeU8(gpa: number, value: number): void
+  /** Writes the low 2 bytes of `value`. */
   writeU16(gpa: number, value: number): void
+  /** Writes the low 4 bytes of `value`. */
   writeU32(gpa: number, value: number): void
+  /** Writes the low 8 bytes of `value`. */
   writeU64(gpa: number, value: bigint): void
 
   /** The PageFlag bits of a page. */
   pageFlags(pageIndex: number): number
+  /** Sets PageFlag bits of a page, atomically. Whoever sets notice bits drops write translations himself. */
   setPageFlag(pageIndex: number, flag: number): void
+  /** Clears PageFlag bits of a page, atomically. */
   clearPageFlag(pageIndex: number, flag: number): void
   /** Tells that pages `first` to `last` were written by other means than this object (a loader, a snapshot). */
   noteWrite(firstPage: number, lastPage: number): void

@@ -1,6 +1,24 @@
 /**
- * The x86-64 instruction set as data: one row per form, decoder, encoder, assembler and disassembler made from the
- * rows, semantics over a small intermediate representation (IR), and the reference evaluator.
+ * The x86 instruction set as data: one row per form, and made from the rows a decoder, encoder, assembler and disassembler,
+ * semantics over a small intermediate representation (IR), and the reference evaluator.
+ *
+ * @example
+ * Text to bytes and back:
+ * ```ts
+ * import { assemble, disassembleAll } from '@trapframe/x86'
+ *
+ * const { bytes, symbols } = assemble(`
+ * start:  mov   ecx, 10
+ * again:  add   rax, rcx
+ *         loop  again
+ *         ret`, { origin: 0x1000 })
+ * console.log(symbols.get('again')!.toString(16)) // 1005
+ * for (const line of disassembleAll(bytes, { address: 0x1000n })) console.log(line)
+ * // 00001000: b9 0a 00 00 00                 mov ecx, 0xa
+ * // 00001005: 48 01 c8                       add rax, rcx
+ * // 00001008: e2 fb                          loop 0x1005
+ * // 0000100a: c3                             ret
+ * ```
  *
  * @packageDocumentation
  */

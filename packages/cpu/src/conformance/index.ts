@@ -12,7 +12,9 @@ import { BareGuest, bareState, prepareBareGuest, setGate } from './bare-guest.ts
 
 export { BareGuest, bareState, prepareBareGuest, setGate } from './bare-guest.ts'
 
+/** A backend to be tested, and what its test guests need. */
 export interface VcpuConformanceOptions {
+  /** What is tested. */
   readonly backend: Backend
   /** Machine code of assembly text (Intel syntax, one statement a line) for address `origin`; `assemble` of @trapframe/x86 serves. */
   readonly assemble: (source: string, origin: number) => Uint8Array

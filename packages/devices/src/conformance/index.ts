@@ -9,12 +9,15 @@ import { createEventQueue, type Device, type EventQueue, type IoRange } from '..
 
 /** A device on a bench of its own. */
 export interface DeviceBench {
+  /** What is tested. */
   readonly device: Device
   /** Ranges that are served but not declared, such as a LAPIC's page. */
   readonly ranges?: readonly IoRange[]
 }
 
+/** A device to be tested. */
 export interface DeviceKit {
+  /** For the names of the tests. */
   readonly name: string
   /** Makes a fresh device with its timers in `queue`. Two calls with equal clocks give equal devices. */
   create(queue: EventQueue): DeviceBench

@@ -29,11 +29,15 @@ export interface ApicTarget {
 
 /** An IOAPIC, seen from the bus. */
 export interface EoiTarget {
+  /** A level-triggered `vector` was served. */
   endOfInterrupt(vector: number): void
 }
 
+/** Carries interrupt messages. Made by `createApicBus`; controllers attach themselves. */
 export interface ApicBus {
+  /** Adds a local APIC. */
   attachLocal(target: ApicTarget): void
+  /** Adds an IOAPIC. */
   attachIo(target: EoiTarget): void
   /**
    * Sends a message. Answers whether somebody accepted it.
@@ -52,6 +56,7 @@ export interface ApicBus {
   broadcastEoi(vector: number): void
 }
 
+/** A bus with nothing attached. */
 export function createApicBus(): ApicBus {
   const locals: ApicTarget[] = []
   const ios: EoiTarget[] = []

@@ -10,17 +10,21 @@ import { IOAPIC_PINS } from './ioapic.ts'
 
 /** What has numbered interrupt inputs. */
 export interface InterruptInputs {
+  /** The line of an input. Each call may give the same one. */
   line(input: number): IrqLine
 }
 
+/** Where interrupts lead. */
 export interface InterruptRouterOptions {
   /** Gets the ISA interrupts 0 to 15 but 2. */
   readonly pic?: InterruptInputs
+  /** Gets all interrupts. */
   readonly ioapic?: InterruptInputs
   /** IOAPIC pin of an ISA interrupt, as the board's interrupt source overrides tell. Default: the same number. */
   readonly isaPin?: (irq: number) => number
 }
 
+/** Gives devices their interrupt lines. */
 export interface InterruptRouter {
   /** A line to ISA interrupt `irq`, 0 to 15, of a device's own: lines of one interrupt are combined by OR. */
   isa(irq: number): IrqLine
@@ -28,6 +32,7 @@ export interface InterruptRouter {
   gsi(gsi: number): IrqLine
 }
 
+/** A router; its lines throw DeviceError `device/interrupt` for numbers that are not there. */
 export function createInterruptRouter(options: InterruptRouterOptions): InterruptRouter {
   const { pic, ioapic, isaPin = (irq) => irq } = options
   const asserted = new Uint32Array(IOAPIC_PINS + 16)

@@ -13,7 +13,9 @@ import { createIrqLine, type IrqLine } from '../irq-line.ts'
 import { StateReader } from '../state-reader.ts'
 import { type ApicBus, BROADCAST, DeliveryMode } from './apic-bus.ts'
 
+/** Where a PC's first IOAPIC answers. */
 export const IOAPIC_BASE = 0xfec0_0000
+/** Inputs of an 82093AA. */
 export const IOAPIC_PINS = 24
 
 /** Bits of the low word of a redirection entry. */
@@ -24,7 +26,9 @@ const MASKED = 1 << 16
 /** Vector, mode, destination mode, polarity, trigger, mask; delivery status and remote IRR are read-only. */
 const WRITABLE = 0x1_afff
 
+/** An IOAPIC's place. */
 export interface IoapicOptions {
+  /** Carries its messages; the device attaches itself. */
   readonly bus: ApicBus
   /** Initial APIC id, 0 to 15. Default: 0. */
   readonly apicId?: number
@@ -34,12 +38,14 @@ export interface IoapicOptions {
   readonly version?: 0x11 | 0x20
 }
 
+/** An IOAPIC, with interrupt inputs. */
 export interface Ioapic extends Device {
   readonly state: StateSection<IoapicState>
   /** Input line of `pin`, 0 to 23. */
   line(pin: number): IrqLine
 }
 
+/** Makes an IOAPIC with all pins masked. */
 export function createIoapic(options: IoapicOptions): Ioapic {
   return new IoapicDevice(options)
 }

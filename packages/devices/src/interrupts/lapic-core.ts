@@ -53,7 +53,9 @@ const VERSION = 0x14 | ((LVT_ENTRIES - 1) << 16)
 export interface LapicHost {
   /** `pending()` is 0 or more now, where it was not: the vCPU is to be woken or kicked. */
   interruptPending(): void
+  /** A non-maskable interrupt for the vCPU. */
   nmi(): void
+  /** A system management interrupt for the vCPU. */
   smi(): void
   /** INIT: the vCPU resets and waits for a start-up message. */
   init(): void
@@ -63,7 +65,9 @@ export interface LapicHost {
 
 /** Where ExtINT vectors come from: the PIC. */
 export interface ExtIntSource {
+  /** The vector that `acknowledge` would give, without side effects. */
   peek(): number
+  /** Takes the interrupt: answers its vector. */
   acknowledge(): number
 }
 

@@ -24,6 +24,7 @@ import {
 } from './lapic-core.ts'
 import type { TscClock } from './lapic-timer.ts'
 
+/** Where every local APIC answers after reset. */
 export const LAPIC_BASE = 0xfee0_0000
 const MSR_APIC_BASE = 0x1b
 const MSR_TSC_DEADLINE = 0x6e0
@@ -35,12 +36,17 @@ const ENABLED = 0x800
 /** Reserved bits of the x2APIC interrupt command register; bit 12 (delivery status) is ignored. */
 const ICR_RESERVED = 0xfff3_2000
 
+/** A local APIC's surroundings and features. */
 export interface LapicOptions {
   /** Initial APIC id, that of CPUID. */
   readonly apicId: number
+  /** Guest time, and the timer's event. */
   readonly queue: EventQueue
+  /** Carries messages; the device attaches itself. */
   readonly bus: ApicBus
+  /** The vCPU that it belongs to. */
   readonly host: LapicHost
+  /** For the TSC-deadline timer. */
   readonly tsc: TscClock
   /** Bit 8 of IA32_APIC_BASE. Default: apicId is 0. */
   readonly bootProcessor?: boolean
@@ -61,12 +67,16 @@ export interface LapicOptions {
 
 /** Where an MSR read leaves its value: a vCPU's exit record fits. */
 export interface MsrValue {
+  /** Low 32 bits, unsigned. */
   value: number
+  /** High 32 bits, unsigned. */
   valueHigh: number
 }
 
+/** A local APIC: a device whose page and MSRs the vCPU's driver asks first. */
 export interface Lapic extends Device {
   readonly state: StateSection<LapicState>
+  /** Initial APIC id. */
   readonly apicId: number
   /** The xAPIC page; `base` moves with IA32_APIC_BASE. */
   readonly page: IoRange
@@ -96,6 +106,7 @@ export interface Lapic extends Device {
   init(): void
 }
 
+/** Makes a local APIC in the state after reset, or in virtual wire mode. */
 export function createLapic(options: LapicOptions): Lapic {
   return new LapicDevice(options)
 }

@@ -14,11 +14,13 @@ const MASTER_ELCR_MASK = 0xf8
 const SLAVE_ELCR_MASK = 0xde
 const CASCADE_INPUT = 2
 
+/** What a PIC is connected to. */
 export interface PicOptions {
   /** The INT output: to LINT0 of the boot processor. */
   readonly output: IrqLine
 }
 
+/** The pair of 8259A, with interrupt inputs. */
 export interface Pic extends Device {
   readonly state: StateSection<PicState>
   /** Input line of ISA interrupt `irq`, 0 to 15 but 2. */
@@ -31,6 +33,7 @@ export interface Pic extends Device {
   acknowledge(): number
 }
 
+/** Makes the pair as after power-on: it delivers nothing before it is initialised. */
 export function createPic(options: PicOptions): Pic {
   return new PicPair(options)
 }

@@ -12,11 +12,15 @@ import type { EventQueue, TimerEvent } from '../event-queue.ts'
 import type { IrqLine } from '../irq-line.ts'
 import { StateReader } from '../state-reader.ts'
 
+/** Frequency of the ACPI PM timer. */
 export const PM_TIMER_HZ = 3_579_545
+/** First port of the block, where nobody chooses another. */
 export const ACPI_PM_BASE = 0x600
 /** Offsets from the base, for the FADT. */
 export const ACPI_PM_EVENT = 0
+/** PM1a_CNT. */
 export const ACPI_PM_CONTROL = 4
+/** PM_TMR. */
 export const ACPI_PM_TIMER = 8
 /** SLP_TYP of S5, for the DSDT. */
 export const ACPI_S5_TYPE = 0
@@ -37,18 +41,25 @@ const SLP_EN = 0x2000
 /** BM_RLD and SLP_TYP keep what is written. */
 const CONTROL_BITS = 0x1c02
 
+/** What the power management block is connected to. */
 export interface AcpiPmOptions {
+  /** Guest time, and the timer's overflow. */
   readonly queue: EventQueue
   /** The SCI: level-triggered. */
   readonly sci: IrqLine
+  /** Told of S5. */
   readonly control: Pick<MachineControl, 'powerOff'>
   /** First port. Default: 0x600. */
   readonly base?: number
 }
 
+/** Saved state of the power management block. */
 export type AcpiPmState = {
+  /** PM1a_STS. */
   readonly status: number
+  /** PM1a_EN. */
   readonly enable: number
+  /** PM1a_CNT, without SCI_EN. */
   readonly control: number
   /** Time since the timer was zero, for its value and its next overflow. */
   readonly timerElapsedNs: number
@@ -56,12 +67,14 @@ export type AcpiPmState = {
   readonly timerHalves: number
 }
 
+/** The power management block, with its power button. */
 export interface AcpiPm extends Device {
   readonly state: StateSection<AcpiPmState>
   /** Presses the power button: the guest is asked to shut down. */
   pressPowerButton(): void
 }
 
+/** Makes the block, in ACPI mode. */
 export function createAcpiPm(options: AcpiPmOptions): AcpiPm {
   return new PowerManagement(options)
 }

@@ -7,6 +7,7 @@ import type { Device, IoRange } from '../device.ts'
 
 const BUFFER_BYTES = 1024
 
+/** Where the bytes go. */
 export interface DebugConsoleOptions {
   /** Gets the bytes in batches, its to keep. */
   readonly transmit: (bytes: Uint8Array) => void
@@ -14,12 +15,14 @@ export interface DebugConsoleOptions {
   readonly port?: number
 }
 
+/** A port for messages; it has no state, what was written is gone with the next `flush`. */
 export interface DebugConsole extends Device {
   readonly metrics: Metrics
   /** Delivers collected bytes. To be called after each run of the vCPU. */
   flush(): void
 }
 
+/** Makes a debug console. */
 export function createDebugConsole({ transmit, port = 0xe9 }: DebugConsoleOptions): DebugConsole {
   const buffer = new Uint8Array(BUFFER_BYTES)
   let length = 0

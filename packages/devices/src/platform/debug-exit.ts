@@ -4,12 +4,15 @@
  */
 import type { Device, IoRange, MachineControl } from '../device.ts'
 
+/** What the port is connected to. */
 export interface DebugExitOptions {
+  /** Told of the value. */
   readonly control: Pick<MachineControl, 'debugExit'>
   /** Default: 0xf4. */
   readonly base?: number
 }
 
+/** Makes the port. It has no state. */
 export function createDebugExit({ control, base = 0xf4 }: DebugExitOptions): Device {
   const range: IoRange = {
     base,

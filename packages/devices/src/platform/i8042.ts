@@ -18,16 +18,21 @@ const Config = { interrupt: 0x01, system: 0x04, keyboardOff: 0x10, auxiliaryOff:
 const A20 = 0x02
 const RESET_CONFIG = Config.interrupt | Config.system | Config.auxiliaryOff
 
+/** What the controller is connected to. */
 export interface I8042Options {
   /** Interrupt 1. */
   readonly irq: IrqLine
+  /** Told of the reset pulse. */
   readonly control: Pick<MachineControl, 'reset'>
   /** A keyboard that answers commands and never types. Default: false. */
   readonly keyboard?: boolean
 }
 
+/** Saved state of the keyboard controller. */
 export type I8042State = {
+  /** Command byte. */
   readonly config: number
+  /** Output buffer (port 0x60). */
   readonly output: number
   readonly outputFull: boolean
   readonly timeout: boolean
@@ -36,15 +41,18 @@ export type I8042State = {
   readonly command: number
   /** Command of the keyboard that waits for its parameter, 0 for none. */
   readonly keyboardCommand: number
+  /** Stored, without effect on addresses. */
   readonly a20: boolean
   /** Bytes behind the one in the output buffer. */
   readonly queue: readonly number[]
 }
 
+/** The keyboard controller. */
 export interface I8042 extends Device {
   readonly state: StateSection<I8042State>
 }
 
+/** Makes a controller with nothing plugged in, or with a keyboard that never types. */
 export function createI8042(options: I8042Options): I8042 {
   return new KeyboardController(options)
 }

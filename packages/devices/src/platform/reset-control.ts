@@ -6,17 +6,22 @@ import { requireVersion, type StateSection } from '@trapframe/core'
 import type { Device, IoRange, MachineControl } from '../device.ts'
 import { StateReader } from '../state-reader.ts'
 
+/** The port, for the FADT. */
 export const RESET_CONTROL_PORT = 0xcf9
+/** What is written there for a reset, for the FADT. */
 export const RESET_CONTROL_VALUE = 0x06
 const SYSTEM_RESET = 0x02
 const RESET_CPU = 0x04
 
+/** Saved state of the register. */
 export type ResetControlState = { readonly value: number }
 
+/** The reset control register. */
 export interface ResetControl extends Device {
   readonly state: StateSection<ResetControlState>
 }
 
+/** Makes the register. */
 export function createResetControl(options: {
   readonly control: Pick<MachineControl, 'reset'>
 }): ResetControl {

@@ -39,13 +39,17 @@ export interface SerialHost {
   receiveReady?(): void
 }
 
+/** A serial port's place and connections. */
 export interface UartOptions {
   /** Such as `com1`. */
   readonly id: string
   /** First of eight ports: 0x3f8 for COM1, 0x2f8 for COM2. */
   readonly base: number
+  /** Interrupt line: 4 for COM1, 3 for COM2. */
   readonly irq: IrqLine
+  /** Guest time, for time-out and gap. */
   readonly queue: EventQueue
+  /** The far end. */
   readonly host: SerialHost
   /** Takes bytes only while the guest asserts RTS. Default: false. */
   readonly rtsFlowControl?: boolean
@@ -61,19 +65,26 @@ export interface ModemLines {
   readonly dcd: boolean
 }
 
+/** Saved state of a UART: registers by the data sheet's names, FIFO, pending interrupts. */
 export type UartState = {
   readonly ier: number
   readonly fcr: number
   readonly lcr: number
   readonly mcr: number
   readonly scr: number
+  /** Both bytes of the divisor latch. */
   readonly divisor: number
   /** Modem status without loopback: lines and changes. */
   readonly msr: number
+  /** Error bits of LSR that were not read yet. */
   readonly lineErrors: number
+  /** FIFO, oldest byte first. */
   readonly received: readonly number[]
+  /** LSR error bits of each byte in `received`. */
   readonly receivedErrors: readonly number[]
+  /** "Transmitter empty" waits to be read. */
   readonly thrInterrupt: boolean
+  /** The character time-out interrupt is pending. */
   readonly timeout: boolean
   /** Time until the character time-out, or null. */
   readonly timeoutInNs: number | null
@@ -81,6 +92,7 @@ export type UartState = {
   readonly readyInNs: number | null
 }
 
+/** A serial port with its far end. */
 export interface Uart extends Device {
   readonly state: StateSection<UartState>
   /** Offers bytes to the receiver. Answers how many were taken; the rest is to be offered after `receiveReady`. */
@@ -89,9 +101,11 @@ export interface Uart extends Device {
   receiveBreak(): void
   /** Delivers collected bytes to the host. */
   flush(): void
+  /** Sets the modem's lines; changes show in MSR, and interrupt if that is enabled. */
   setModemLines(lines: ModemLines): void
 }
 
+/** Makes a UART, with CTS, DSR and DCD asserted as by a connected terminal. */
 export function createUart(options: UartOptions): Uart {
   return new Uart16550(options)
 }

@@ -17,16 +17,20 @@ import { PitChannel, readPitChannel } from './pit-channel.ts'
 /** Half period of the refresh toggle. */
 const REFRESH_NS = 15_085
 
+/** What a PIT is connected to. */
 export interface PitOptions {
+  /** Guest time, and the channels' events. */
   readonly queue: EventQueue
   /** Interrupt 0. */
   readonly irq: IrqLine
 }
 
+/** The timer, with port 0x61. */
 export interface Pit extends Device {
   readonly state: StateSection<PitState>
 }
 
+/** Makes a PIT whose channels wait for their first control word. */
 export function createPit(options: PitOptions): Pit {
   return new PitDevice(options)
 }

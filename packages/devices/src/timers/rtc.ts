@@ -27,18 +27,25 @@ const Flag = { periodic: 0x40, alarm: 0x20, update: 0x10 } as const
 const C_IRQ = 0x80
 const D_VALID = 0x80
 
+/** What an RTC is connected to. */
 export interface RtcOptions {
+  /** Guest time, by which the clock runs. */
   readonly queue: EventQueue
   /** Interrupt 8. */
   readonly irq: IrqLine
+  /** Where the date begins; asked once. */
   readonly wallClock: WallClock
   /** Sizes of guest RAM below and from 4 GiB up, for the CMOS bytes where firmware leaves them. Default: none. */
   readonly lowBytes?: number
+  /** RAM from 4 GiB up. */
   readonly highBytes?: number
 }
 
+/** Saved state of clock and CMOS memory. */
 export type RtcState = {
+  /** Register that port 0x71 shows. */
   readonly index: number
+  /** All 128 bytes; those of the time are not used. */
   readonly cmos: Uint8Array
   /** Seconds since 1970 now, and nanoseconds since that second began. */
   readonly seconds: number
@@ -47,10 +54,12 @@ export type RtcState = {
   readonly periodicElapsedNs: number
 }
 
+/** The clock. */
 export interface Rtc extends Device {
   readonly state: StateSection<RtcState>
 }
 
+/** Makes an RTC that shows the date of `wallClock`. */
 export function createRtc(options: RtcOptions): Rtc {
   return new Mc146818(options)
 }

@@ -12,20 +12,26 @@ import type { BytePort } from '../byte-port.ts'
 
 /** A board to be built: its size and what its processors are. */
 export interface Board {
+  /** Saved with a machine; a state fits boards of this name only. */
   readonly name: string
+  /** Guest RAM. */
   readonly ramBytes: number
   readonly vcpus: number
   /** Frequency of the time stamp counters. */
   readonly tscHz: number
+  /** What CPUID answers. */
   readonly cpuid: readonly CpuidLeaf[]
+  /** Puts everything in its place, for one machine. @throws TrapframeError when parts do not fit together */
   build(host: BoardHost): BuiltBoard
 }
 
 /** What a board gets. */
 export interface BoardHost {
+  /** Guest RAM, `ramBytes` of it. */
   readonly memory: GuestMemory
   /** Guest time. */
   readonly clock: Clock
+  /** Date and time as the guest is to see them. */
   readonly wallClock: WallClock
   /** The guest's time stamp counter now. */
   timeStamp(): bigint
@@ -33,13 +39,17 @@ export interface BoardHost {
   readonly control: MachineControl
   /** Something may have become pending from outside a vCPU's `run`: a sleeping machine wakes up. */
   wake(): void
+  /** For what a user should hear of. */
   readonly log: Log
 }
 
 /** A board with everything in its place. */
 export interface BuiltBoard {
+  /** Answers port accesses. */
   readonly pio: IoBus
+  /** Answers memory accesses where there is no RAM, behind `Processor`. */
   readonly mmio: IoBus
+  /** Timers of all devices. */
   readonly events: EventQueue
   /** All devices, in the order in which they are reset, saved and loaded. */
   readonly devices: readonly Device[]
@@ -47,6 +57,7 @@ export interface BuiltBoard {
   readonly processors: readonly Processor[]
   /** Byte streams between guest and host, such as `com1`. */
   readonly ports: Readonly<Record<string, BytePort>>
+  /** E820, for the boot source. */
   readonly memoryMap: readonly E820Entry[]
   /** Guest-physical address of the ACPI root pointer. */
   readonly rsdpAddress: number | undefined
@@ -68,9 +79,11 @@ export interface Processor {
   taskPriority: number
   /** MMIO; the vCPU's own windows come before the bus. */
   readMmio(exit: ExitRecord): void
+  /** See `readMmio`. */
   writeMmio(exit: ExitRecord): void
   /** Answers the exit, or sets its `fault`. */
   readMsr(exit: ExitRecord): void
+  /** Takes the write, or sets the exit's `fault`. */
   writeMsr(exit: ExitRecord): void
   /** The vCPU's time stamp counter was set by a load or a reset. */
   timeStampChanged(): void

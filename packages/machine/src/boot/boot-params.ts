@@ -12,6 +12,7 @@ export const E820_TYPE = { ram: 1, reserved: 2, acpi: 3, nvs: 4, unusable: 5 } a
 
 /** One line of the guest's memory map. */
 export interface E820Entry {
+  /** Guest-physical address. */
   readonly base: number
   readonly sizeBytes: number
   readonly type: (typeof E820_TYPE)[keyof typeof E820_TYPE]
@@ -23,7 +24,9 @@ export interface BootParamsOptions {
   readonly setupHeader: Uint8Array | undefined
   readonly commandLineAddress: number
   readonly initrd: { readonly guestPhysical: number; readonly sizeBytes: number } | undefined
+  /** At most 128 entries. */
   readonly memoryMap: readonly E820Entry[]
+  /** ACPI root pointer. */
   readonly rsdpAddress: number | undefined
 }
 

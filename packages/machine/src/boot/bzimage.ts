@@ -56,6 +56,7 @@ export interface BzImage {
   readonly initSizeBytes: number
   /** Load addresses must be multiples of this. */
   readonly alignmentBytes: number
+  /** Whether it runs at other addresses than `prefAddress`. */
   readonly relocatable: boolean
   /** Longest command line, without the closing NUL. */
   readonly cmdlineSizeBytes: number

@@ -43,6 +43,7 @@ export interface LinuxBootOptions {
   readonly kernel: Uint8Array
   /** With an ELF kernel: the bzImage that it came from, whose set-up header the kernel is to see. */
   readonly bzImage?: Uint8Array
+  /** Placed as high as the kernel allows. */
   readonly initrd?: Uint8Array
   /** Without the closing NUL; characters outside ASCII are written as UTF-8. */
   readonly commandLine: string
@@ -67,7 +68,9 @@ export interface BootSegment {
 /** The start of a kernel. */
 export interface LinuxBootPlan {
   readonly entry: LinuxEntry
+  /** Everything that is to be written, without overlaps. */
   readonly segments: readonly BootSegment[]
+  /** The vCPU's first state. */
   readonly state: InitialState
   /** The kernel's text about itself; empty where it has none. */
   readonly kernelVersion: string

@@ -21,6 +21,7 @@ export interface VmlinuxSegment {
   readonly guestPhysical: number
   /** What the file holds; the rest up to `memorySizeBytes` is zero. */
   readonly bytes: Uint8Array
+  /** At least `bytes.length`. */
   readonly memorySizeBytes: number
 }
 

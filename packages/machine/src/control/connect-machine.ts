@@ -20,21 +20,35 @@ export interface RemoteMachine {
   readonly state: LifeCycleState
   /** How the guest ended; undefined while it has not, as far as is known. */
   readonly end: WireEnd | undefined
+  /** Resolves when the guest has ended. Never rejects. */
   readonly ended: Promise<WireEnd>
   /** The first serial port. `waitingBytes` counts what was sent and not yet reported as taken. */
   readonly console: BytePort
+  /** All byte ports of the board, by name. */
   readonly ports: Readonly<Record<string, BytePort>>
+  /** See `Machine.start`. */
   start(): Promise<void>
+  /** See `Machine.pause`: resolves when the machine is at rest. */
   pause(): Promise<void>
+  /** See `Machine.pauseAt`; resolves when it is arranged, not when it happens. */
   pauseAt(guestTimeNs: number): Promise<void>
+  /** See `Machine.stop`. */
   stop(): Promise<void>
+  /** See `Machine.reset`. */
   reset(): Promise<void>
+  /** See `Machine.close`. */
   close(): Promise<void>
+  /** See `Machine.save`. RAM is moved over, not copied again. */
   save(): Promise<MachineState>
+  /** See `Machine.restore`. */
   restore(state: MachineState): Promise<void>
+  /** See `Machine.hash`. */
   hash(): Promise<string>
+  /** See `Machine.metrics`. */
   metrics(): Promise<MachineMetrics>
+  /** Calls `listener` at every change of state. Answers the removal. */
   onStateChange(listener: (state: LifeCycleState) => void): () => void
+  /** Calls `listener` after each reset, with how many there were. Answers the removal. */
   onReset(listener: (count: number) => void): () => void
   /** Leaves the port alone from now on; requests under way are rejected. The machine goes on. */
   disconnect(): void

@@ -13,9 +13,11 @@ export interface ControlPort {
   postMessage(message: unknown, transfer?: Loose): void
   /** The listener gets an event with the message as its `data`. */
   addEventListener?(type: 'message', listener: (event: Loose) => void): void
+  /** Takes back `addEventListener`. */
   removeEventListener?(type: 'message', listener: (event: Loose) => void): void
   /** The listener gets the message itself. */
   on?(type: 'message', listener: (message: Loose) => void): unknown
+  /** Takes back `on`. */
   off?(type: 'message', listener: (message: Loose) => void): unknown
   /** Ports that were transferred wait with their messages until this is called. */
   start?(): void

@@ -48,6 +48,7 @@ export interface Hello {
 
 /** An error without its class. */
 export interface WireError {
+  /** `TrapframeError.code`; `machine/defect` for an error that is none of ours. */
   readonly code: string
   readonly message: string
 }

@@ -25,6 +25,7 @@ export interface GdbTarget {
   step(): GdbStop
   /** Asks a running guest to stop. */
   interrupt(): void
+  /** All registers, those gdb does not know included. */
   readRegisters(): VcpuState
   /** @throws when the architecture does not allow a value */
   writeRegisters(state: VcpuState): void
@@ -32,11 +33,13 @@ export interface GdbTarget {
   readMemory(linear: bigint, length: number): Uint8Array
   /** False when not all of it could be written; then nothing was. */
   writeMemory(linear: bigint, bytes: Uint8Array): boolean
+  /** Replaces all breakpoints, linear addresses. Also called while the guest runs. */
   setBreakpoints(addresses: readonly bigint[]): void
   /** Ends the guest (gdb's `kill`). */
   kill(): void
 }
 
+/** The stub's end towards the debugger's connection and the guest. */
 export interface GdbStub {
   /** Bytes from the debugger. Never throws. */
   receive(bytes: Uint8Array): void

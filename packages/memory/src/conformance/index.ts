@@ -6,7 +6,9 @@
 import { describe, expect, test } from 'vitest'
 import { type GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_DIRTY_CLIENTS, PageFlag } from '../index.ts'
 
+/** A kind of memory to be tested. */
 export interface GuestMemoryKit {
+  /** For the names of the tests. */
   readonly name: string
   /** Makes a memory of `ramBytes`. */
   create(ramBytes: number): GuestMemory
