@@ -2,6 +2,7 @@
  * The guest's serial console on standard input and output: raw when that is a terminal, plain when a pipe. Nothing is
  * lost and nothing grows without bound: input is read as the guest takes it.
  */
+import { spawnSync } from 'node:child_process'
 import type { BytePort } from '@trapframe/machine'
 import { createEscapeKeys } from './escape-keys.ts'
 
@@ -27,7 +28,12 @@ export function startConsoleSession({ stdin, port, leave }: ConsoleSessionOption
     } else port.send(bytes)
     if (port.waitingBytes > MAX_WAITING_BYTES) stdin.pause()
   }
-  if (terminal) stdin.setRawMode(true)
+  if (terminal) {
+    stdin.setRawMode(true)
+    // Node leaves the output's translation of LF on, but the guest's terminal has done that already, or means a mere LF.
+    // setRawMode(false) brings back what was there before.
+    spawnSync('stty', ['-opost'], { stdio: [stdin, 'ignore', 'ignore'] })
+  }
   const remove = port.onDrain(() => {
     if (stdin.isPaused()) stdin.resume()
   })

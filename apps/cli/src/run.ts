@@ -37,12 +37,17 @@ export interface RunEnvironment {
 
 const COMMAND_LINE = 'console=ttyS0,115200 panic=-1'
 
+/** How long the last output of a guest that was left may take. */
+const LAST_OUTPUT_MS = 1000
+
 const backends: Readonly<Record<string, () => Backend>> = { emulated: () => emulated() }
 
 /** Runs a guest to its end. Answers the exit status. @throws TrapframeError before the guest has started */
 export async function run(options: RunOptions, environment: RunEnvironment): Promise<number> {
   const { stdin, stdout, stderr, folders } = environment
-  const say = (text: string): void => void stderr.write(`trapframe: ${text}\n`)
+  /** A line in a terminal that is raw ends in CR LF. */
+  const lines = (text: string): string => (stderr.isTTY ? text.replaceAll('\n', '\r\n') : text)
+  const say = (text: string): void => void stderr.write(lines(`trapframe: ${text}\n`))
   if (options.exec !== undefined && (options.kernel !== undefined || options.initrd !== undefined))
     throw new CommandError(
       'cli/exec-needs-guest',
@@ -104,6 +109,7 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
   machine.ports['debug-console']?.onOutput((bytes) => errors.write(bytes))
 
   let timedOut = false
+  let commandDone = false
   const cleanUps: (() => void)[] = []
   try {
     const gdb = options.gdbPort === undefined ? undefined : await serveGdb(machine, options.gdbPort)
@@ -144,6 +150,7 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
     const commandEnded = command && (await Promise.race([command, machine.ended.then(() => undefined)]))
     if (commandEnded !== undefined) {
       status = commandEnded
+      commandDone = true
       machine.stop()
     } else {
       const end = await machine.ended
@@ -159,13 +166,18 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
       const { user, system } = process.cpuUsage()
       const usage = { cpuSeconds: (user + system) / 1e6, realSeconds: clock() / 1000 }
       say(phases())
-      errors.write(new TextEncoder().encode(`${formatStatistics(machine.metrics(), usage)}\n`))
+      errors.write(new TextEncoder().encode(lines(`${formatStatistics(machine.metrics(), usage)}\n`)))
     }
     return status
   } finally {
     for (const cleanUp of cleanUps.reverse()) cleanUp()
     machine.close()
-    await Promise.all([output.finish(), errors.finish()])
+    const written = Promise.all([output.finish(), errors.finish()])
+    // Who leaves a guest does not wait for a reader that stands still.
+    const given = machine.end?.kind === 'stopped' && !commandDone
+    await (given
+      ? Promise.race([written, new Promise((resolve) => setTimeout(resolve, LAST_OUTPUT_MS))])
+      : written)
   }
 
   async function describeFault(report: GuestReport): Promise<void> {

@@ -56,6 +56,38 @@ describe('ends of a guest', () => {
     expect([status, stderr]).toEqual([124, 'trapframe: time-out after 0.5 s\n'])
   })
 
+  test('behaviour: a guest that floods the console waits while nobody reads', async () => {
+    const flood = startCommand([
+      'run',
+      '--kernel',
+      guestKernel(`next: ${print('flood\n')}jmp next`),
+      '--timeout',
+      '2',
+    ])
+    flood.stdin.on('error', () => {})
+    flood.stdin.write(Buffer.alloc(300_000, 1))
+    await once(flood.stdout, 'data')
+    flood.stdout.pause()
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    flood.stdout.resume()
+    let size = 0
+    flood.stdout.on('data', (bytes: Buffer) => {
+      size += bytes.length
+    })
+    const [status] = await once(flood, 'close')
+    expect(status).toBe(124)
+    expect(size).toBeGreaterThan(10_000)
+  })
+
+  test('behaviour: a reader that stands still does not keep the command beyond its time-out', async () => {
+    const kernel = guestKernel(`next: ${print('flood\n')}jmp next`)
+    const stuck = startCommand(['run', '--kernel', kernel, '--timeout', '0.5'])
+    await once(stuck.stdout, 'data')
+    stuck.stdout.pause()
+    const [status] = await once(stuck, 'exit')
+    expect(status).toBe(124)
+  })
+
   test('behaviour: a reset starts again, or ends with --no-reboot; after a panic it ends', async () => {
     const reset = 'mov dx, 0xcf9\nmov al, 6\nout dx, al\nhlt\n'
     expect((await run(print('r') + reset, '--no-reboot')).stdout.toString()).toBe('r')

@@ -6,7 +6,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { assembleElf } from '@trapframe/x86'
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+/** What comes before the command's own arguments. */
+export const commandLine: readonly string[] = [
+  process.execPath,
+  '--conditions=trapframe-source',
+  '--import',
+  'tsx',
+  fileURLToPath(new URL('../src/main.ts', import.meta.url)),
+]
 const folder = mkdtempSync(join(tmpdir(), 'trapframe-test-'))
 let files = 0
 
@@ -30,8 +37,12 @@ export interface Result {
   readonly stderr: string
 }
 
-export function startCommand(args: readonly string[]): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, ['--conditions=trapframe-source', '--import', 'tsx', main, ...args], {
+/** @param program - with its first arguments */
+export function startCommand(
+  args: readonly string[],
+  program: readonly string[] = commandLine,
+): ChildProcessWithoutNullStreams {
+  return spawn(program[0]!, [...program.slice(1), ...args], {
     // An own set-up time would show in the line of phases.
     env: { ...process.env, TRAPFRAME_SET_UP_MS: undefined },
   })

@@ -1,26 +1,12 @@
-// Runs the command as its users do: a process of its own, from the sources (so that no test needs a build).
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+// A command that a test talks with while it runs, and the guest for it.
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cachedDebianGuest, type DebianGuest, prepareDebianGuest } from '../../src/guest/debian-guest.ts'
+import { type Result, startCommand } from '../run-command.ts'
 
-export const root: string = fileURLToPath(new URL('../../../..', import.meta.url))
-/** What comes before the command's own arguments. */
-export const commandLine: readonly string[] = [
-  process.execPath,
-  '--conditions=trapframe-source',
-  '--import',
-  'tsx',
-  join(root, 'apps/cli/src/main.ts'),
-]
-
-export interface Result {
-  readonly status: number | null
-  readonly stdout: Buffer
-  readonly stderr: string
-}
-
+const root: string = fileURLToPath(new URL('../../../..', import.meta.url))
 /** A running command. */
 export class Command {
   readonly process: ChildProcessWithoutNullStreams
@@ -32,9 +18,8 @@ export class Command {
   #searched = 0
   readonly #waiting = new Set<() => void>()
 
-  constructor(args: readonly string[], before: readonly string[] = commandLine) {
-    const [program, ...rest] = [...before, ...args]
-    this.process = spawn(program!, rest, { cwd: root })
+  constructor(args: readonly string[], program?: readonly string[]) {
+    this.process = startCommand(args, program)
     this.process.stdout.on('data', (bytes: Buffer) => {
       this.#stdout.push(bytes)
       this.#text += bytes.toString('latin1')
@@ -115,13 +100,6 @@ export class Command {
       attempt()
     })
   }
-}
-
-/** Runs the command to its end. @param input - standard input; without it, at its end from the start */
-export function runCommand(args: readonly string[], input: string | Uint8Array = ''): Promise<Result> {
-  const command = new Command(args)
-  command.process.stdin.end(input)
-  return command.ended
 }
 
 /** The Debian guest, prepared if need be, or the reason why there is none. */
