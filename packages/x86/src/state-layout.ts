@@ -149,7 +149,9 @@ export const MAX_REPLAY: number = (State.cpuidCount - State.replay) / 8
 
 /** Index of a segment register. */
 export const Segment = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } as const
+/** Bytes of a segment register in the state. */
 export const SEGMENT_BYTES = 16
+/** Offsets in a segment register. */
 export const SegmentField = { base: 0, limit: 8, selector: 12, attributes: 14 } as const
 
 /** Offset of a field of a segment register. */

@@ -25,6 +25,7 @@ const capabilities: BackendCapabilities = {
 /** Whether and when code is compiled. */
 export type JitMode = boolean | 'eager'
 
+/** How guests are executed. */
 export interface EmulatedOptions {
   /** Instruction-set extensions to decode; others are #UD. Default: all that are implemented. */
   readonly features?: ReadonlySet<Feature>

@@ -21,6 +21,7 @@ import { elfFile } from './elf.ts'
 import { type Layout, layOut, type Section } from './layout.ts'
 import { parse } from './statement.ts'
 
+/** What the assembler is told besides the source. */
 export interface AssembleOptions {
   /** Address of the first byte. Default 0 (assemble), 0x400000 (assembleElf). */
   readonly origin?: number | bigint
@@ -34,17 +35,22 @@ export interface AssembleOptions {
   readonly maxSectionBytes?: number
 }
 
+/** Flat code and data, with their addresses. */
 export interface Assembled {
   /** Sections one after another from `origin`: text, rodata, data; the zeros of bss are included. */
   readonly bytes: Uint8Array
+  /** Address of the first byte. */
   readonly origin: bigint
+  /** Labels and names, local labels as `label.local`. */
   readonly symbols: ReadonlyMap<string, bigint>
   readonly sections: readonly Section[]
 }
 
+/** An executable file. */
 export interface AssembledElf {
   /** An ELF64 executable, statically linked. */
   readonly bytes: Uint8Array
+  /** Address of `_start`, or of the first section. */
   readonly entry: bigint
   readonly symbols: ReadonlyMap<string, bigint>
   readonly sections: readonly Section[]

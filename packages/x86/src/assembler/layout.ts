@@ -7,6 +7,7 @@ import { type Scope, SyntaxProblem } from './expression.ts'
 import { encodeInstruction } from './select.ts'
 import type { Statement } from './statement.ts'
 
+/** A section with its place. */
 export interface Section {
   readonly name: string
   readonly writable: boolean

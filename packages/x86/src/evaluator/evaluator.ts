@@ -39,6 +39,7 @@ import { EvaluatorError } from './value.ts'
 /** Guest RAM, from physical address 0: its size, or where it and the state lie. */
 export type EvaluatorRam = { readonly ramBytes: number } | { readonly memory: EngineMemory }
 
+/** What an evaluator is made of. */
 export type EvaluatorOptions = EvaluatorRam & {
   /** Default: every form that is implemented. */
   readonly forms?: readonly Form[]
@@ -49,6 +50,7 @@ export type EvaluatorOptions = EvaluatorRam & {
   readonly timeStamp?: () => bigint
 }
 
+/** An answer of CPUID. */
 export interface EvaluatorCpuidEntry {
   readonly leaf: number
   /** Absent: the answer is the same for every subleaf. */
@@ -62,6 +64,7 @@ export interface EvaluatorCpuidEntry {
 /** What a step comes back with: `next`, or the reason of an exit whose details are in the state. */
 export type StepResult = 'next' | ExitReason
 
+/** A vCPU that executes one instruction at a time. Made by `createEvaluator`. */
 export class Evaluator {
   /** The vCPU's state, as state-layout.ts lays it out. */
   readonly state: DataView

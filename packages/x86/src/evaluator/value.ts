@@ -9,6 +9,7 @@ export type Scalar = number | bigint | Uint8Array
 
 /** The evaluator, or IR that it was given, is wrong: never something that a guest did. */
 export class EvaluatorError extends TrapframeError {
+  /** @param message - what is wrong */
   constructor(message: string) {
     super('x86/evaluator', message)
   }

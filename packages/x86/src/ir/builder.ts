@@ -59,6 +59,7 @@ export const Condition = {
   g: 15,
 } as const
 
+/** A body or procedure builds IR that makes no sense: operand types that do not fit, an unknown operation. */
 export class IrError extends TrapframeError {
   constructor(message: string) {
     super('x86/ir', message)
@@ -73,7 +74,9 @@ export type CodeMode = 'long' | 'legacy'
 
 const typeNames = ['none', 'i32', 'i64', 'f32', 'f64', 'v128']
 
+/** Emits IR, operation by operation. Methods answer the value of the operation that they append. */
 export class Builder {
+  /** What was emitted so far. */
   readonly code: Code
   /** Procedures that the code calls, in the order of `Op.call`'s numbers. Shared by everything that is compiled together. */
   readonly procedures: ProcedureTable
@@ -105,25 +108,28 @@ export class Builder {
 
   // Constants.
 
+  /** A constant i32. @param value - a safe integer, cut to 32 bits */
   const32(value: number): Value {
     return this.#push(Op.constant, Type.i32, 0, value | 0, 0, 0)
   }
 
-  /** @param value - a safe integer (sign-extended) or a bigint */
+  /** A constant i64. @param value - a safe integer (sign-extended) or a bigint */
   const64(value: number | bigint): Value {
     const wide = BigInt.asIntN(64, BigInt(value))
     return this.#push(Op.constant, Type.i64, 0, Number(BigInt.asIntN(32, wide)), Number(wide >> 32n), 0)
   }
 
+  /** A constant f32. */
   constF32(value: number): Value {
     return this.f32.reinterpretI32!(this.const32(new Int32Array(new Float32Array([value]).buffer)[0]!))
   }
 
+  /** A constant f64. */
   constF64(value: number): Value {
     return this.f64.reinterpretI64!(this.const64(new BigInt64Array(new Float64Array([value]).buffer)[0]!))
   }
 
-  /** @param bytes - 16 bytes, lane 0 first */
+  /** A constant vector. @param bytes - 16 bytes, lane 0 first */
   constV128(bytes: Uint8Array | readonly number[]): Value {
     return this.#push(Op.vectorConstant, Type.v128, this.#pool(bytes), 0, 0, 0)
   }
@@ -137,12 +143,14 @@ export class Builder {
 
   // Vectors.
 
+  /** A lane of a vector; lanes of 8 and 16 bits are zero-extended to i32, or sign-extended. */
   extractLane(shape: LaneShape, vector: Value, lane: number, signed = false): Value {
     const row = Lane[shape]
     this.#expect('extractLane', vector, Type.v128)
     return this.#push(Op.extractLane, row.type, lane, vector, 0, signed ? row.extractS : row.extractU)
   }
 
+  /** The vector with one lane replaced. */
   replaceLane(shape: LaneShape, vector: Value, lane: number, value: Value): Value {
     const row = Lane[shape]
     this.#expect('replaceLane', vector, Type.v128)
@@ -150,7 +158,7 @@ export class Builder {
     return this.#push(Op.replaceLane, Type.v128, lane, vector, value, row.replace)
   }
 
-  /** @param lanes - 16 byte numbers: 0 to 15 from `x`, 16 to 31 from `y` */
+  /** A vector of bytes of two others. @param lanes - 16 byte numbers: 0 to 15 from `x`, 16 to 31 from `y` */
   shuffle(x: Value, y: Value, lanes: readonly number[]): Value {
     this.#expect('shuffle', x, Type.v128)
     this.#expect('shuffle', y, Type.v128)
@@ -169,25 +177,30 @@ export class Builder {
 
   // Variables and control.
 
+  /** A new variable, zero unless given a value. */
   local(type: Type, initial?: Value): Local {
     const local = this.code.locals.push(type) - 1
     if (initial !== undefined) this.set(local as Local, initial)
     return local as Local
   }
 
+  /** The variable's value now. */
   get(local: Local): Value {
     return this.#push(Op.localGet, this.code.locals[local]!, local, 0, 0, 0)
   }
 
+  /** Changes the variable. */
   set(local: Local, value: Value): void {
     this.#expect('set', value, this.code.locals[local]!)
     this.#push(Op.localSet, Type.none, local, value, 0, 0)
   }
 
+  /** The value of a procedure's parameter. */
   parameter(index: number, type: Type): Value {
     return this.#push(Op.parameter, type, index, 0, 0, 0)
   }
 
+  /** Runs `then` if `condition` (i32) is not zero, else `otherwise`. */
   if(condition: Value, then: () => void, otherwise?: () => void): void {
     this.#expect('if', condition, Type.i32)
     const known = this.constantOf(condition)
@@ -216,10 +229,12 @@ export class Builder {
     this.#region(Op.loop, body)
   }
 
+  /** Goes to the end of a block or the start of a loop. */
   br(label: Label): void {
     this.#push(Op.br, Type.none, label, 0, 0, 0)
   }
 
+  /** As `br`, if `condition` (i32) is not zero. */
   brIf(condition: Value, label: Label): void {
     this.#expect('brIf', condition, Type.i32)
     this.#push(Op.brIf, Type.none, label, condition, 0, 0)
@@ -235,6 +250,7 @@ export class Builder {
     return this.#push(Op.takeFault, Type.i32, 0, 0, 0, 0)
   }
 
+  /** Leaves the procedure, with its result if it has one. */
   return(value?: Value): void {
     this.#push(Op.return, Type.none, 0, value ?? -1, 0, 0)
   }
@@ -258,11 +274,12 @@ export class Builder {
     return this.#push(Op.stateBase, Type.i32, 0, 0, 0, 0)
   }
 
-  /** @param index - i32 that is added to `offset` */
+  /** Reads the vCPU's state. @param index - i32 that is added to `offset` */
   stateLoad(access: Access, offset: number, index?: Value): Value {
     return this.#push(Op.stateLoad, accessType[access]!, access, index ?? -1, 0, offset)
   }
 
+  /** Writes the vCPU's state, cutting the value to the access's width. @param index - i32 that is added to `offset` */
   stateStore(access: Access, offset: number, value: Value, index?: Value): void {
     this.#expect('stateStore', value, accessType[access]!)
     this.#push(Op.stateStore, Type.none, access, index ?? -1, value, offset)
@@ -274,6 +291,7 @@ export class Builder {
     return this.#push(Op.hostLoad, accessType[access]!, access, address, 0, offset)
   }
 
+  /** See `hostLoad`. */
   hostStore(access: Access, address: Value, value: Value, offset = 0): void {
     this.#expect('hostStore', address, Type.i32)
     this.#expect('hostStore', value, accessType[access]!)
@@ -285,18 +303,20 @@ export class Builder {
     this.#push(Op.hostCopy, Type.none, 0, to, from, length)
   }
 
-  /** @param byte - i32 */
+  /** As WebAssembly's memory.fill. @param byte - i32 */
   hostFill(to: Value, byte: Value, length: Value): void {
     this.#push(Op.hostFill, Type.none, 0, to, byte, length)
   }
 
   // Guest memory, by linear address.
 
+  /** Reads guest memory at a linear (or segmented) address; may fault. */
   guestLoad(access: Access, address: Value, privilege: Privilege = Privilege.current): Value {
     this.#expect('guestLoad', address, Type.i64)
     return this.#push(Op.guestLoad, accessType[access]!, access | (privilege << 4), address, 0, 0)
   }
 
+  /** Writes guest memory at a linear (or segmented) address; may fault, and has then written nothing. */
   guestStore(access: Access, address: Value, value: Value, privilege: Privilege = Privilege.current): void {
     this.#expect('guestStore', address, Type.i64)
     this.#expect('guestStore', value, accessType[access]!)
@@ -309,12 +329,13 @@ export class Builder {
     return this.#push(Op.guestRef, Type.i32, access | (privilege << 4), address, 0, 0)
   }
 
+  /** Reads through a reference. Cannot fault. */
   refLoad(access: Access, reference: Value): Value {
     this.#expect('refLoad', reference, Type.i32)
     return this.#push(Op.refLoad, accessType[access]!, access, reference, 0, 0)
   }
 
-  /** @param address - the linear address that the reference was made from */
+  /** Writes through a reference. Cannot fault. @param address - the linear address that it was made from */
   refStore(access: Access, reference: Value, value: Value, address: Value): void {
     this.#expect('refStore', value, accessType[access]!)
     this.#push(Op.refStore, Type.none, access, reference, value, address)
@@ -387,6 +408,7 @@ export class Builder {
     this.#push(Op.branch, Type.none, 0, 0, 0, 0)
   }
 
+  /** Ends the instruction by a near jump to `rip`, i64. */
   jump(rip: Value): void {
     this.#expect('jump', rip, Type.i64)
     this.#push(Op.jump, Type.none, 0, rip, 0, 0)
@@ -409,10 +431,12 @@ export class Builder {
     this.#push(Op.exit, Type.none, reason, 0, 0, 0)
   }
 
+  /** Address of the next instruction, i64. */
   nextRip(): Value {
     return this.#push(Op.nextRip, Type.i64, 0, 0, 0, 0)
   }
 
+  /** Address of this instruction, i64. */
   thisRip(): Value {
     return this.#push(Op.thisRip, Type.i64, 0, 0, 0, 0)
   }
@@ -432,6 +456,7 @@ export class Builder {
     return this.i64[name]!(value)
   }
 
+  /** Type of a value. */
   typeOf(value: Value): Type {
     return this.code.type[value]! as Type
   }
@@ -483,9 +508,11 @@ export class Builder {
 
 /** Numbers procedures as they are met. */
 export class ProcedureTable {
+  /** In the order of their numbers. */
   readonly list: Procedure[] = []
   readonly #numbers = new Map<Procedure, number>()
 
+  /** The procedure's number, a new one at the first call. */
   number(procedure: Procedure): number {
     let number = this.#numbers.get(procedure)
     if (number === undefined) {

@@ -6,6 +6,10 @@
  */
 import type { Type } from './op.ts'
 
+/**
+ * IR in flat arrays: no object for an operation, so that translation costs little and nothing is left to
+ * collect.
+ */
 export class Code {
   /** Number of operations. */
   length = 0
@@ -24,6 +28,7 @@ export class Code {
   /** Number of labels given out. */
   labels = 0
 
+  /** Empties it for another body; the arrays stay. */
   clear(): void {
     this.length = 0
     this.extra.length = 0

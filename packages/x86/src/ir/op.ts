@@ -23,7 +23,9 @@ export const Access = {
   v128: 7,
 } as const
 export type Access = (typeof Access)[keyof typeof Access]
+/** Bytes of each `Access`. */
 export const accessBytes: readonly number[] = [1, 2, 4, 8, 4, 4, 8, 16]
+/** Type of what each `Access` loads. */
 export const accessType: readonly Type[] = [
   Type.i64,
   Type.i64,
@@ -35,6 +37,7 @@ export const accessType: readonly Type[] = [
   Type.v128,
 ]
 
+/** Operations of the IR that are not numeric; those have WebAssembly's opcodes. */
 export const Op = {
   /** Everything from here on is not a WebAssembly opcode. */
   first: 0x280,
@@ -329,7 +332,9 @@ export interface LaneRow {
   readonly replace: number
   readonly type: Type
 }
+/** How a vector is divided. */
 export type LaneShape = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2' | 'f32x4' | 'f64x2'
+/** The lane operations of each shape. */
 export const Lane: Readonly<Record<LaneShape, LaneRow>> = {
   i8x16: { extractS: 21, extractU: 22, replace: 23, type: i32 },
   i16x8: { extractS: 24, extractU: 25, replace: 26, type: i32 },

@@ -5,6 +5,7 @@
 import type { Builder, Value } from './builder.ts'
 import type { Type } from './op.ts'
 
+/** A piece of semantics that is compiled once and called. */
 export interface Procedure {
   readonly name: string
   readonly parameters: readonly Type[]

@@ -84,6 +84,7 @@ export class Decoded {
   relative = 0
 }
 
+/** Finds the form of an instruction. Made by `createDecoder`; holds no state between calls. */
 export interface Decoder {
   readonly forms: readonly Form[]
   /**

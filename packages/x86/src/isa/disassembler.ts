@@ -9,6 +9,7 @@ import type { Form, OperandKind } from './form.ts'
 import { forms as allForms } from './forms.ts'
 import { operandBits } from './operands.ts'
 
+/** An instruction as text. */
 export interface Disassembled {
   /** `add qword ptr [rbx + rcx*8 - 0x10], 1`, or `(bad)`. */
   readonly text: string
@@ -18,6 +19,7 @@ export interface Disassembled {
   readonly form?: Form
 }
 
+/** How to read the bytes. */
 export interface DisassembleOptions {
   /** Address of the first byte. Default 0. */
   readonly address?: number | bigint

@@ -10,6 +10,7 @@ import { type Encoding, encodingOf, isMemoryKind, SizeBit, takesMemory } from '.
 import type { Form, OperandKind } from './form.ts'
 import { operandBits } from './operands.ts'
 
+/** A memory operand, by its parts. */
 export interface MemoryOperand {
   /** General register 0 to 15. */
   readonly base?: number
@@ -36,6 +37,7 @@ export interface MemoryOperand {
  */
 export type EncodeOperand = number | bigint | MemoryOperand | undefined
 
+/** What is asked of the encoding besides its operands. */
 export interface EncodeOptions {
   readonly lock?: boolean
   readonly repeat?: 'rep' | 'repne'

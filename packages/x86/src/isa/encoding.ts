@@ -17,6 +17,7 @@ export type Role = 'rm' | 'reg' | 'opcode' | 'immediate' | 'relative' | 'moffs' 
 /** Bits of `Encoding.sizes`: effective operand sizes. */
 export const SizeBit = { bits16: 1, bits32: 2, bits64: 4 } as const
 
+/** An immediate of a form. */
 export interface Immediate {
   /** Operand index; the selector of a ptr16:32 names the same operand as its offset. */
   readonly operand: number
@@ -33,6 +34,7 @@ export interface Vex {
   readonly vvvv: number
 }
 
+/** The encoding of a form, parsed. */
 export interface Encoding {
   readonly prefix: MandatoryPrefix
   /** 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A. */

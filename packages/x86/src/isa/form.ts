@@ -118,8 +118,10 @@ export const operandKinds = [
   'r/m32x',
   'r/m64x',
 ] as const
+/** See `operandKinds`. */
 export type OperandKind = (typeof operandKinds)[number]
 
+/** The extension that a form belongs to, by its CPUID feature. */
 export type Feature =
   | 'base'
   | 'x64'
@@ -166,6 +168,7 @@ export type Feature =
   | 'prefetchw'
   | 'sysenter'
 
+/** What a form is, beyond its encoding. */
 export interface FormOptions {
   /** CPUID feature that the form needs. Default `base`. */
   readonly feature?: Feature
@@ -190,6 +193,7 @@ export interface FormOptions {
 /** Semantics: emits the IR of one instruction of the form. */
 export type Body = (b: Builder, o: Operands) => void
 
+/** One instruction form: a row. */
 export interface Form {
   /** Such as `ADD`. */
   readonly mnemonic: string

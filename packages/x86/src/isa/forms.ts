@@ -36,6 +36,7 @@ import { systemTransferForms } from '../families/system-transfer.ts'
 import { xsaveForms } from '../families/xsave.ts'
 import type { Form } from './form.ts'
 
+/** Every form that is implemented. A form's place is its number. */
 export const forms: readonly Form[] = [
   ...arithmeticForms,
   ...moveForms,

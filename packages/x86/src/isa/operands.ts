@@ -96,6 +96,7 @@ export function operandBits(kind: OperandKind, memory = false): number {
   }
 }
 
+/** What a body sees of its operands, wherever they are. Operand numbers count from 0 in the text's order. */
 export class Operands {
   readonly form: Form
   readonly binding: Binding
@@ -120,9 +121,11 @@ export class Operands {
     return this.form.operands.length
   }
 
+  /** What the operand is, by the row. */
   kind(index: number): OperandKind {
     return this.form.operands[index]!
   }
+  /** Whether the operand is memory in this instruction. Known when the body is built. */
   isMemory(index: number): boolean {
     return this.binding.isMemory(index)
   }
@@ -142,9 +145,11 @@ export class Operands {
   effectiveAddress(): Value {
     return this.binding.effectiveAddress()
   }
+  /** What an offset is added to for an implicit address in the override's segment, else in `segment`. i64. */
   segmentBase(segment: number): Value {
     return this.binding.segmentBase(segment)
   }
+  /** Target of a direct branch, i64. */
   target(): Value {
     return this.binding.target()
   }

@@ -43,6 +43,7 @@ export const MICROCODE_REVISION = 0xffff_0001n
 export const MISC_ENABLE_RESET = 0x1801n
 /** IA32_MTRRCAP: eight variable ranges, fixed ranges, write combining. */
 export const MTRR_CAPABILITIES = 0x508n
+/** IA32_PAT after reset: write-back, write-through, uncached minus, uncached, twice. */
 export const PAT_RESET = 0x0007_0406_0007_0406n
 
 /** How one register is read and written. Absent `write`: #GP(0). */
