@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { bzImage, elfKernel } from '@trapframe/guests/kernel-image.ts'
 import { afterAll, describe, expect, test } from 'vitest'
-import { bzImage, elfKernel } from '../../../../packages/machine/test/boot/kernel-image.ts'
 import { runCommand } from '../run-command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'trapframe-e2e-'))

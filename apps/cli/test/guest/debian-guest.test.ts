@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { bzImage, elfKernel } from '@trapframe/guests/kernel-image.ts'
 import { unpackCpio } from '@trapframe/machine'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { bzImage, elfKernel } from '../../../../packages/machine/test/boot/kernel-image.ts'
 import {
   cachedDebianGuest,
   type GuestProgress,

@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-import { createGuestMemory, type GuestMemory } from '@trapframe/memory'
+import type { GuestMemory } from '@trapframe/memory'
 import { describe, expect, test } from 'vitest'
 import { type Backend, ExitReason, type Vcpu } from '../contract.ts'
 import type { CpuidLeaf } from '../cpuid.ts'
@@ -18,6 +18,8 @@ export interface VcpuConformanceOptions {
   readonly backend: Backend
   /** Machine code of assembly text (Intel syntax, one statement a line) for address `origin`; `assemble` of @trapframe/x86 serves. */
   readonly assemble: (source: string, origin: number) => Uint8Array
+  /** RAM of a test guest; `createGuestMemory` of @trapframe/memory serves. */
+  readonly createMemory: (options: { ramBytes: number }) => GuestMemory
   /** What CPUID answers in the test guests. */
   readonly cpuid?: readonly CpuidLeaf[]
   /** Size of guest RAM in bytes; default: `BareGuest.ramBytes`. */
@@ -41,7 +43,7 @@ export function vcpuConformance(name: string, options: VcpuConformanceOptions): 
   const { capabilities } = backend
 
   async function bench(source: string): Promise<Bench> {
-    const memory = createGuestMemory({ ramBytes: options.ramBytes ?? BareGuest.ramBytes })
+    const memory = options.createMemory({ ramBytes: options.ramBytes ?? BareGuest.ramBytes })
     prepareBareGuest(memory)
     memory.write(BareGuest.code, assemble(source, BareGuest.code))
     const vm = await backend.createVm({

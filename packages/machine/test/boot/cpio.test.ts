@@ -1,6 +1,6 @@
+import { errorCode } from '@trapframe/guests/kernel-image.ts'
 import { describe, expect, test } from 'vitest'
 import { type CpioEntry, packCpio, unpackCpio } from '../../src/boot/cpio.ts'
-import { errorCode } from './kernel-image.ts'
 
 const entries: CpioEntry[] = [
   { path: 'bin', type: 'directory', mode: 0o755 },

@@ -1,4 +1,5 @@
 import { constants, deflateRawSync, gzipSync } from 'node:zlib'
+import { bzImage, elfKernel, errorCode, withSize } from '@trapframe/guests/kernel-image.ts'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseBzImage } from '../../src/boot/bzimage.ts'
@@ -6,7 +7,6 @@ import { builtinCodecs, extractVmlinux, type KernelCodec } from '../../src/boot/
 import { decompressGzip, inflate } from '../../src/boot/inflate.ts'
 import { decompressLz4Legacy } from '../../src/boot/lz4.ts'
 import { decompressXz, xzBlocks } from '../../src/boot/xz.ts'
-import { bzImage, elfKernel, errorCode, withSize } from './kernel-image.ts'
 import * as sample from './sample-data.ts'
 
 const fixture = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'))

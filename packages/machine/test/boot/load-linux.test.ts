@@ -1,9 +1,9 @@
+import { bzImage, elfKernel, errorCode } from '@trapframe/guests/kernel-image.ts'
 import { describe, expect, test } from 'vitest'
 import { E820_TYPE, type E820Entry } from '../../src/boot/boot-params.ts'
 import { isBzImage, parseBzImage } from '../../src/boot/bzimage.ts'
 import { type BootSegment, type LinuxBootPlan, planLinuxBoot } from '../../src/boot/load-linux.ts'
 import { parseVmlinux } from '../../src/boot/vmlinux.ts'
-import { bzImage, elfKernel, errorCode } from './kernel-image.ts'
 
 const MIB = 2 ** 20
 const memoryMap = (sizeBytes: number): E820Entry[] => [
