@@ -1,4 +1,4 @@
-// npm run difference -- [--cases N] [--programs N] [--seed N] [--forms REGEXP] [--mxcsr any|sticky] [--table FOLDER] [--keep FOLDER]
+// npm run difference -- [--cases N] [--mode 64|32|16] [--programs N] [--seed N] [--forms REGEXP] [--mxcsr any|sticky] [--table FOLDER] [--keep FOLDER]
 // --mxcsr sticky, the default: round to nearest, exceptions masked, flags set already; the rest of MXCSR is not modelled yet.
 // Compares the engines on generated cases of every form; prints what differs, made small. Exit status 1 if anything does.
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { forms } from '@trapframe/x86'
 import {
   CaseGenerator,
+  type CodeBits,
   compareCases,
   compareForm,
   describeFailure,
@@ -19,6 +20,7 @@ import {
   type ReportRow,
   reportMarkdown,
   reportRow,
+  runsCode,
   shrink,
 } from '../src/index.ts'
 import { engines } from './engines.ts'
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     programs: { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
     forms: { type: 'string', default: '.' },
+    mode: { type: 'string', default: '64' },
     mxcsr: { type: 'string', default: 'sticky' },
     table: { type: 'string' },
     keep: { type: 'string' },
@@ -39,7 +42,11 @@ const { native, all } = await engines()
 if (native.unavailable) console.log(`without the CPU of the host: ${native.unavailable}`)
 const features = native.unavailable ? undefined : featuresOf(native)
 const mxcsr = values.mxcsr === 'any' ? 'any' : 'sticky'
-const generator = new CaseGenerator(forms, { mxcsr })
+const mode = Number(values.mode) as CodeBits
+if (![64, 32, 16].includes(mode)) throw new RangeError(`--mode ${values.mode}: 64, 32 or 16`)
+if (!native.unavailable && !runsCode(native, mode))
+  throw new Error(`the host does not run code of ${mode} bits`)
+const generator = new CaseGenerator(forms, { mxcsr, mode })
 const names = all.map(({ name }) => name).join(', ')
 const rows: ReportRow[] = []
 const reasons = new Map<string, number>()
@@ -49,9 +56,9 @@ const begun = performance.now()
 
 forms.forEach((form, index) => {
   if (!pattern.test(form.text)) return
-  const skipped = !isEncodable(form)
-    ? 'no: not 64-bit code, or VEX'
-    : !isTestable(form)
+  const skipped = !isEncodable(form, mode)
+    ? `no: not ${mode}-bit code, or VEX`
+    : !isTestable(form, mode)
       ? 'system: evaluator and interpreter, by the tests'
       : features && !features.has(form.options.feature ?? 'base')
         ? `the host has no ${form.options.feature}`

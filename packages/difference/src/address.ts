@@ -106,6 +106,64 @@ export function addressOperand(
   return { ...common, index, scale }
 }
 
+/** Registers that addresses of 16 bits are made of, as base and index; -1: none. */
+const pairs16: readonly (readonly [base: number, index: number])[] = [
+  [-1, -1],
+  [3, -1],
+  [5, -1],
+  [6, -1],
+  [7, -1],
+  [3, 6],
+  [3, 7],
+  [5, 6],
+  [5, 7],
+]
+
+/** As `addressOperand`, in code of 32 or 16 bits. The target lies in the segments. */
+export function legacyAddressOperand(
+  random: Random,
+  state: MachineImage,
+  target: bigint,
+  reserved: ReadonlySet<number>,
+): MemoryOperand {
+  const offset = target - state.segmentBase
+  // ES, CS (which cannot be written), SS, DS; FS and GS hold null selectors.
+  const override = random.once(8) ? { segment: random.below(random.once(4) ? 6 : 4) } : {}
+  const displacement = BigInt(random.pick([0, 0, random.below(256) - 128, random.below(0x1_0000) - 0x8000]))
+  const garbage = (bits: number): bigint =>
+    (BigInt(random.u32()) << 32n) | (bits === 16 ? BigInt(random.below(0x1_0000)) << 16n : 0n)
+  if (state.mode === 16 && !random.once(3)) {
+    const usable = pairs16.filter((pair) => !pair.some((register) => reserved.has(register)))
+    const [base, index] = random.pick(usable)
+    if (base < 0) return { displacement: BigInt.asUintN(16, offset), ...override }
+    let rest = offset - displacement
+    if (index >= 0) {
+      state.setGpr(index, garbage(16) | BigInt(random.below(0x1_0000)))
+      rest -= state.gpr(index)
+    }
+    state.setGpr(base, garbage(16) | BigInt.asUintN(16, rest))
+    return { base, ...(index < 0 ? {} : { index }), displacement, ...override }
+  }
+  const common = { addressBits: 32 as const, ...override }
+  const free = [...Array(8).keys()].filter((register) => !reserved.has(register))
+  if (random.once(6) || free.length === 0) return { displacement: BigInt.asIntN(32, offset), ...common }
+  const base = random.pick(free)
+  const indices = free.filter((register) => register !== RSP && register !== base)
+  const wideDisplacement = random.once(8)
+  if (random.once(2) || indices.length === 0) {
+    state.setGpr(base, garbage(32) | BigInt.asUintN(32, offset - displacement))
+    return { base, displacement, wideDisplacement, ...common }
+  }
+  const index = random.pick(indices)
+  const scale = random.below(4)
+  state.setGpr(index, random.once(2) ? BigInt(random.below(64)) : integerValue(random, 32))
+  state.setGpr(
+    base,
+    garbage(32) | BigInt.asUintN(32, offset - displacement - (state.gpr(index) << BigInt(scale))),
+  )
+  return { base, index, scale, displacement, wideDisplacement, ...common }
+}
+
 /** Position of a linear address in `MachineImage.memory`, or undefined. */
 export function memoryOffset(address: bigint, sizeBytes: number): number | undefined {
   for (const region of memoryRegions) {

@@ -13,9 +13,7 @@ import type { Case, Engine } from './engine.ts'
 import { stackOffset } from './fxsave-image.ts'
 import {
   CODE_BASE,
-  FS_BASE,
   Fxsave,
-  GS_BASE,
   type MachineImage,
   memoryRegions,
   NoVector,
@@ -35,6 +33,7 @@ import {
   SYSTEM_BASE,
   TSS_BASE,
   TSS_LIMIT,
+  userSegments,
 } from './monitor.ts'
 
 /** Steps after which a case is said not to end. */
@@ -98,7 +97,8 @@ function setSegment(
 function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   const { state, ram } = evaluator
   const code = physicalAddress(CODE_BASE)
-  const offset = Number(start.rip - CODE_BASE)
+  const offset = start.codeOffset
+  const { segmentBase } = start
   ram.fill(INT3, code, code + 0x1000)
   ram.set(start.code.subarray(0, 0x1000 - offset), code + offset)
   const window = physicalAddress(WINDOW_BASE)
@@ -111,12 +111,9 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   state.setBigUint64(State.rip, start.rip, true)
   writeArithmeticFlags(state, start.rflags)
   state.setBigUint64(State.rflags, BigInt(start.rflags & ~ARITHMETIC), true)
-  setSegment(state, Segment.cs, Selector.userCode, 0n, 0xffff_ffff, 0xa0fb)
-  setSegment(state, Segment.ss, Selector.userStack, 0n, 0xffff_ffff, 0xc0f3)
-  setSegment(state, Segment.ds, 0, 0n, 0, 0)
-  setSegment(state, Segment.es, 0, 0n, 0, 0)
-  setSegment(state, Segment.fs, 0, FS_BASE, 0, 0)
-  setSegment(state, Segment.gs, 0, GS_BASE, 0, 0)
+  userSegments(start).forEach(({ selector, base, limit, attributes }, segment) => {
+    setSegment(state, segment, selector, base, limit, attributes)
+  })
   state.setInt32(State.cpl, 3, true)
   state.setInt32(State.halted, 0, true)
   state.setInt32(State.interruptShadow, 0, true)
@@ -129,7 +126,7 @@ function runCase(evaluator: Evaluator, { start }: Case): MachineImage {
   end.vector = NoVector.timeout
   for (let steps = 0; steps < STEP_LIMIT; steps++) {
     const rip = state.getBigUint64(State.rip, true)
-    if (rip - (rip % 0x1000n) === CODE_BASE && ram[code + Number(rip % 0x1000n)] === INT3) {
+    if (((rip + segmentBase) & ~0xfffn) === CODE_BASE && ram[code + Number(rip & 0xfffn)] === INT3) {
       end.vector = 3
       end.errorCode = 0
       store(evaluator, end, rip + 1n, registerOf(state, 4))

@@ -42,6 +42,14 @@ const word = (name: string, at: number, plain: bigint): Field => ({
 /** Integer fields, `plain` being the value that is not written down. */
 const fields: readonly Field[] = [
   {
+    name: 'mode',
+    plain: 64n,
+    read: (image) => BigInt(image.mode),
+    write: (image, value) => {
+      image.mode = Number(value) as 64
+    },
+  },
+  {
     name: 'rip',
     plain: CODE_BASE,
     read: (image) => image.rip,
@@ -162,7 +170,10 @@ export function formatFixture({ case: one, end }: Fixture, comment: string): str
 function disassembleCode(start: MachineImage): string {
   const parts: string[] = []
   for (let at = 0; at < start.code.length; ) {
-    const { text, length } = disassemble(start.code.subarray(at), { address: start.rip + BigInt(at) })
+    const { text, length } = disassemble(start.code.subarray(at), {
+      address: start.rip + BigInt(at),
+      mode: start.mode,
+    })
     parts.push(text.replace(/\s*;.*/, ''))
     at += length
   }
@@ -217,7 +228,7 @@ export function parseFixture(name: string, text: string): Fixture {
     } else fail('not understood')
   })
   if (!end) throw new FixtureError(`${name} does not say how it ends`)
-  const { form, length } = disassemble(start.code, { address: start.rip })
+  const { form, length } = disassemble(start.code, { address: start.rip, mode: start.mode })
   return {
     case: {
       start,

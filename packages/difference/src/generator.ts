@@ -15,20 +15,23 @@ import {
   type MemoryOperand,
   operandShapes,
 } from '@trapframe/x86'
-import { addressOperand, targetAddress } from './address.ts'
+import { addressOperand, legacyAddressOperand, targetAddress } from './address.ts'
 import type { Case } from './engine.ts'
-import { CODE_BASE } from './machine-image.ts'
+import { CODE_BASE, type CodeBits, type MachineImage, WINDOW_MIDDLE } from './machine-image.ts'
 import { Random } from './random.ts'
 import { prepareImplicit, sizeWithoutWidth } from './special-operands.ts'
 import { randomState, type StateUse } from './start-state.ts'
 import { integerValue } from './values.ts'
 
+const RSP = 4
 /** Tries, beyond two for each case that is wanted, before a form is given up as one that cannot be encoded. */
 const MAX_TRIES = 40
 
 export interface GeneratorOptions {
   /** What MXCSR holds where instructions compute: see `StateUse`. Default `any`. */
   readonly mxcsr?: 'sticky' | 'any'
+  /** Kind of code. Default 64. */
+  readonly mode?: CodeBits
 }
 
 export class CaseGenerator {
@@ -57,9 +60,10 @@ export class CaseGenerator {
 
   #tryCase(index: number, form: Form, random: Random, round: number): Case | undefined {
     try {
-      const made = generateCase(form, random, round, this.#options.mxcsr ?? 'any')
+      const { mxcsr = 'any', mode = 64 } = this.#options
+      const made = generateCase(form, random, round, mxcsr, mode)
       const { code } = made.start
-      const length = this.#decoder.decode(code, 0, code.length, 64, this.#decoded)
+      const length = this.#decoder.decode(code, 0, code.length, mode, this.#decoded)
       return length === code.length && this.#decoded.form === index ? made : undefined
     } catch (error) {
       if (error instanceof EncodeError) return undefined
@@ -88,13 +92,23 @@ function stateUse(form: Form, mxcsr: 'sticky' | 'any'): StateUse {
 }
 
 /** One case. @param round - even: register operands where there is a choice, odd: memory */
-function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky' | 'any'): Case {
+function generateCase(
+  form: Form,
+  random: Random,
+  round: number,
+  mxcsr: 'sticky' | 'any',
+  mode: CodeBits,
+): Case {
   const start = randomState(random, stateUse(form, mxcsr))
-  start.rip = CODE_BASE + 0x100n + BigInt(random.below(0xd00))
+  start.mode = mode
+  const code = CODE_BASE - start.segmentBase
+  start.setGpr(RSP, start.gpr(RSP) - start.segmentBase)
+  start.rip = code + 0x100n + BigInt(random.below(0xd00))
   const shapes = operandShapes(form)
   const encoding = encodingOf(form)
   const special = prepareImplicit(form, random, start)
-  const options: { -readonly [K in keyof EncodeOptions]: EncodeOptions[K] } = { ...special.options }
+  const options: { -readonly [K in keyof EncodeOptions]: EncodeOptions[K] } = { ...special.options, mode }
+  const address = mode === 64 ? addressOperand : legacyAddressOperand
 
   let memory: { operand: MemoryOperand; target: bigint; sizeBytes: number } | undefined
   const operands: EncodeOperand[] = shapes.map((shape, index) => {
@@ -110,16 +124,20 @@ function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky'
     if (shape.memory && encoding.mod !== 'register' && (mustBeMemory || (round & 1) === 1)) {
       const sizeBytes = shape.memoryBits > 0 ? shape.memoryBits / 8 : sizeWithoutWidth(form)
       const alignment = special.alignment ?? naturalAlignment(sizeBytes)
-      const target = special.target?.(sizeBytes) ?? targetAddress(random, sizeBytes, alignment)
+      const target = inSegment(
+        start,
+        special.target?.(sizeBytes) ?? targetAddress(random, sizeBytes, alignment),
+      )
       const operand: MemoryOperand =
         shape.role === 'moffs'
-          ? { displacement: target }
-          : addressOperand(random, start, target, special.reserved)
+          ? { displacement: target - start.segmentBase }
+          : address(random, start, target, special.reserved)
       memory = { operand, target, sizeBytes }
       return operand
     }
-    if (shape.bits === 8 && shape.register === 'general' && random.once(4)) return 16 + random.below(4)
-    return random.below(shape.registerCount)
+    const bytes = shape.bits === 8 && shape.register === 'general'
+    if (bytes && random.once(4)) return 16 + random.below(4)
+    return random.below(mode === 64 ? shape.registerCount : Math.min(bytes ? 4 : 8, shape.registerCount))
   })
 
   if (memory && form.options.lock && shapes[0]!.memory && random.once(3)) options.lock = true
@@ -132,9 +150,12 @@ function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky'
   start.code = encode()
   if (random.once(32) && start.code.length > 1) {
     // The end of the instruction lies in the page behind, which is not there.
-    start.rip = CODE_BASE + 0x1000n - BigInt(1 + random.below(start.code.length - 1))
+    start.rip = code + 0x1000n - BigInt(1 + random.below(start.code.length - 1))
   }
   const ignoredMemory = special.finish?.(operands, memory?.target)
+  if (mode !== 64)
+    for (let register = 0; register < 8; register++)
+      start.setGpr(register, BigInt.asUintN(32, start.gpr(register)))
   return {
     start,
     label: form.text,
@@ -142,6 +163,14 @@ function generateCase(form: Form, random: Random, round: number, mxcsr: 'sticky'
     ...(ignoredMemory ? { ignoredMemory } : {}),
     ...(form.options.undefinedFlags ? { undefinedFlags: form.options.undefinedFlags } : {}),
   }
+}
+
+/** A target that the segments reach. */
+function inSegment(start: MachineImage, target: bigint): bigint {
+  if (start.mode === 64) return target
+  const limit = start.mode === 16 ? 0xffffn : 0xffff_ffffn
+  const offset = target - start.segmentBase
+  return offset >= 0n && offset <= limit ? target : WINDOW_MIDDLE
 }
 
 /** Accesses up to 16 bytes are aligned as compilers align them in most cases; larger ones as instructions ask for. */

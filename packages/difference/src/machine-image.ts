@@ -1,6 +1,7 @@
 /**
  * The state that a case starts from and ends with: one record of fixed layout, so that every engine, the native one in
- * its own process included, reads and writes the same bytes. User mode of 64 bits only.
+ * its own process included, reads and writes the same bytes. User mode: 64-bit code, 32-bit code with flat segments, or
+ * 16-bit code, whose segments of 64 KiB begin at CODE.
  *
  * Memory is seen through regions around the boundaries of a small map of pages:
  *
@@ -47,6 +48,10 @@ const ERROR_CODE = 0x94
 const FAULT_ADDRESS = 0x98
 const SIGNAL = 0xa0
 const CODE_LENGTH = 0xa8
+const MODE = 0xac
+const CS = 0xb0
+const SS = 0xb2
+const DS = 0xb4
 const CODE = 0xc0
 const FXSAVE = 0x100
 const MEMORY = 0x300
@@ -71,15 +76,25 @@ export const Fxsave = {
 /** Outcome that no exception describes: `vector` of a case that did not end in time, or whose engine gave up. */
 export const NoVector = { running: -1, timeout: -2, unsupported: -3 } as const
 
+/** Kind of code. */
+export type CodeBits = 64 | 32 | 16
+/** Selectors that Linux gives its programs; those of 16-bit code are in an LDT. DS is ES as well. */
+const selectors = {
+  64: { cs: 0x33, ss: 0x2b, ds: 0 },
+  32: { cs: 0x23, ss: 0x2b, ds: 0x2b },
+  16: { cs: 0x07, ss: 0x0f, ds: 0x0f },
+} as const
+
 export class MachineImage {
   readonly bytes: Uint8Array
   readonly view: DataView
 
-  constructor(bytes: Uint8Array = new Uint8Array(IMAGE_BYTES)) {
-    if (bytes.length !== IMAGE_BYTES)
-      throw new RangeError(`a machine image has ${IMAGE_BYTES} bytes, not ${bytes.length}`)
-    this.bytes = bytes
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  constructor(bytes?: Uint8Array) {
+    this.bytes = bytes ?? new Uint8Array(IMAGE_BYTES)
+    if (this.bytes.length !== IMAGE_BYTES)
+      throw new RangeError(`a machine image has ${IMAGE_BYTES} bytes, not ${this.bytes.length}`)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
+    if (!bytes) this.mode = 64
   }
 
   clone(): MachineImage {
@@ -103,6 +118,27 @@ export class MachineImage {
   }
   set rflags(value: number) {
     this.view.setBigUint64(RFLAGS, BigInt(value >>> 0), true)
+  }
+  get mode(): CodeBits {
+    return this.view.getInt32(MODE, true) as CodeBits
+  }
+  set mode(value: CodeBits) {
+    const { cs, ss, ds } = selectors[value]
+    this.view.setInt32(MODE, value, true)
+    this.view.setUint16(CS, cs, true)
+    this.view.setUint16(SS, ss, true)
+    this.view.setUint16(DS, ds, true)
+  }
+  /** Base of CS, SS, DS and ES. */
+  get segmentBase(): bigint {
+    return this.mode === 16 ? CODE_BASE : 0n
+  }
+  get selectors(): { readonly cs: number; readonly ss: number; readonly ds: number } {
+    return selectors[this.mode]
+  }
+  /** Where in the page of code RIP points. */
+  get codeOffset(): number {
+    return Number(this.rip & 0xfffn)
   }
   /** The exception that ended the case (3, #BP, when it reached its end), or a `NoVector`. */
   get vector(): number {

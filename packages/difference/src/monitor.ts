@@ -11,7 +11,7 @@
  *     8000  GDT      9000  IDT      A000  TSS    B000  handlers             D000  ring-0 stack (one page)
  *    10000  CODE    11000  WINDOW (three pages)
  */
-import { CODE_BASE, WINDOW_BASE } from './machine-image.ts'
+import { CODE_BASE, FS_BASE, GS_BASE, type MachineImage, WINDOW_BASE } from './machine-image.ts'
 
 const PML4 = 0x1000
 const PDPT = 0x2000
@@ -41,7 +41,40 @@ export const PAGE_TABLES: number = PML4
 export const GDT_LIMIT = 0x4f
 export const TSS_LIMIT = 0x67
 /** Selectors are those of 64-bit programs on Linux, so that instructions which read them agree with the host. */
-export const Selector = { kernelCode: 0x10, userStack: 0x2b, userCode: 0x33, tss: 0x40 } as const
+export const Selector = {
+  kernelCode: 0x10,
+  userCode32: 0x23,
+  userStack: 0x2b,
+  userCode: 0x33,
+  tss: 0x40,
+} as const
+
+/** A segment register of a user program. Attributes as `SegmentState` of the vCPU's saved form has them, 0 for a null selector. */
+export interface UserSegment {
+  readonly selector: number
+  readonly base: bigint
+  readonly limit: number
+  readonly attributes: number
+}
+
+/** ES, CS, SS, DS, FS and GS at the start of a case. */
+export function userSegments(image: MachineImage): readonly UserSegment[] {
+  const { mode, segmentBase: base } = image
+  const { cs, ss, ds } = image.selectors
+  const limit = mode === 16 ? 0xffff : 0xffff_ffff
+  const size = mode === 64 ? 0xa000 : mode === 32 ? 0xc000 : 0
+  const flat = mode === 16 ? 0 : 0xc000
+  const data = { selector: ds, base, limit, attributes: 0xf3 | flat }
+  const none = { selector: 0, base: 0n, limit: 0, attributes: 0 }
+  return [
+    mode === 64 ? none : data,
+    { selector: cs, base, limit, attributes: 0xfb | size },
+    { selector: ss, base, limit, attributes: 0xf3 | flat },
+    mode === 64 ? none : data,
+    { ...none, base: FS_BASE },
+    { ...none, base: GS_BASE },
+  ]
+}
 
 /** Guest-physical address of a linear one in CODE or WINDOW. */
 export function physicalAddress(linear: bigint): number {
@@ -91,6 +124,7 @@ export function monitorMemory(): Uint8Array {
 
   quad(GDT + Selector.kernelCode, 0x00af_9b00_0000_ffffn)
   quad(GDT + 0x18, 0x00cf_9300_0000_ffffn)
+  quad(GDT + (Selector.userCode32 & ~7), 0x00cf_fb00_0000_ffffn)
   quad(GDT + (Selector.userStack & ~7), 0x00cf_f300_0000_ffffn)
   quad(GDT + (Selector.userCode & ~7), 0x00af_fb00_0000_ffffn)
   const part = (value: bigint, low: bigint, bits: number): bigint => BigInt.asUintN(bits, value >> low)

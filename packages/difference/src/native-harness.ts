@@ -29,6 +29,8 @@ UC_RCX = 152
 UC_RSP = 160
 UC_RIP = 168
 UC_EFLAGS = 176
+UC_CS = 184
+UC_SS = 190
 UC_ERROR = 192
 UC_TRAP = 200
 UC_CR2 = 216
@@ -42,6 +44,9 @@ FAULT_ADDRESS = 0x98
 SIGNAL = 0xa0
 SIGNAL_CODE = 0xa4
 CODE_LENGTH = 0xa8
+CS_SELECTOR = 0xb0
+SS_SELECTOR = 0xb2
+DS_SELECTOR = 0xb4
 CODE_BYTES = 0xc0
 FXSAVE = 0x100
 MEMORY = 0x300
@@ -96,6 +101,16 @@ _start:
   call handle
   mov ebx, SIGALRM
   call handle
+  mov eax, 154                  ; modify_ldt: code and data of 16 bits, where the kernel has it
+  mov edi, 1
+  lea rsi, [rip + descriptors]
+  mov edx, 16
+  syscall
+  mov eax, 154
+  mov edi, 1
+  lea rsi, [rip + descriptors + 16]
+  mov edx, 16
+  syscall
   mov eax, 158                  ; arch_prctl(ARCH_SET_FS)
   mov edi, 0x1002
   mov esi, FS_BASE
@@ -308,6 +323,13 @@ fits:
   mov [r15 + UC_RIP], rax
   mov rax, [r14 + RFLAGS]
   mov [r15 + UC_EFLAGS], rax
+  movzx eax, word ptr [r14 + CS_SELECTOR]
+  mov [r15 + UC_CS], ax
+  movzx eax, word ptr [r14 + SS_SELECTOR]
+  mov [r15 + UC_SS], ax
+  movzx eax, word ptr [r14 + DS_SELECTOR]
+  mov ds, ax
+  mov es, ax
   mov dword ptr [rip + ticks], 0
   ret
 done:
@@ -320,6 +342,9 @@ done:
 action:       .quad handler, 0x0c000004, restorer, -1   ; SA_SIGINFO | SA_ONSTACK | SA_RESTORER; all signals wait
 signal_stack: .quad stack, 0, 0x10000
 timer:        .quad 0, 50000, 0, 50000                  ; every 50 ms
+; struct user_desc: number, base, limit, flags (contents << 1: 2 is code; useable)
+descriptors:  .long 0, CODE, 0xffff, 0x44
+              .long 1, CODE, 0xffff, 0x40
 ticks:        .long 0
 started:      .long 0
 .bss

@@ -58,7 +58,7 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
   const pointer = (register: number, sizeBytes: number): bigint => {
     reserved.add(register)
     const address = targetAddress(random, sizeBytes, sizeBytes & -sizeBytes)
-    state.setGpr(register, address)
+    state.setGpr(register, address - state.segmentBase)
     return address
   }
 
@@ -73,9 +73,10 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
         finish: (given, target) => dividend(form, random, state, given, target),
       }
     case 'XLATB': {
-      const narrow = random.once(4)
-      const target = pointer(RBX, 1)
-      const segment = target < 1n << 47n && random.once(4) ? random.pick([4, 5]) : undefined
+      const narrow = state.mode === 64 && random.once(4)
+      const target = pointer(RBX, 1) - state.segmentBase
+      const segment =
+        state.mode === 64 && target < 1n << 47n && random.once(4) ? random.pick([4, 5]) : undefined
       const address = target - (segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
       const low = address - (state.gpr(RAX) & 0xffn)
       state.setGpr(
@@ -134,10 +135,10 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
           ? BigInt(random.below(3)) | (random.once(3) ? 1n << 32n : 0n)
           : BigInt.asUintN(64, -1n - BigInt(random.below(4))),
       )
-      return { reserved, options: random.once(4) ? { addressBits: 32 } : {} }
+      return { reserved, options: random.once(4) ? { addressBits: state.mode === 32 ? 16 : 32 } : {} }
     case 'JMP':
     case 'CALL':
-      if (operands[0] === 'r/m64')
+      if (operands[0]!.startsWith('r/m'))
         return {
           reserved: new Set([RSP]),
           options: {},
@@ -149,18 +150,19 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
         reserved,
         options: {},
         finish: () => {
-          if (!random.once(6)) write(state, state.gpr(RSP), codeAddress(random), 8)
+          if (!random.once(6)) write(state, state.gpr(RSP) + state.segmentBase, codeAddress(random, state), 8)
           return undefined
         },
       }
     case 'POPF':
+    case 'POPFD':
     case 'POPFQ':
       return {
         reserved,
         options: {},
         finish: () => {
           // Neither TF nor AC, which would end the case elsewhere; IOPL and IF do not change in user mode.
-          write(state, state.gpr(RSP), BigInt(random.u32()) & ~0x4_0100n, 8)
+          write(state, state.gpr(RSP) + state.segmentBase, BigInt(random.u32()) & ~0x4_0100n, 8)
           return undefined
         },
       }
@@ -214,8 +216,8 @@ function read(state: MachineImage, address: bigint, sizeBytes: number): bigint |
   return value
 }
 
-function codeAddress(random: Random): bigint {
-  return CODE_BASE + BigInt(random.below(0xff0))
+function codeAddress(random: Random, state: MachineImage): bigint {
+  return CODE_BASE - state.segmentBase + BigInt(random.below(0xff0))
 }
 
 /** Value of a general operand that is a register or memory, of `bits` bits. */
@@ -235,21 +237,25 @@ function stringOperands(form: Form, random: Random, state: MachineImage): Specia
   const bits = operandBits(form)
   const compares = /^(CMPS|SCAS)/.test(form.mnemonic)
   const repeat = random.pick<'rep' | 'repne' | undefined>([undefined, 'rep', 'repne'])
-  const narrow = random.once(4)
-  const segment = random.once(4) ? random.pick([4, 5]) : undefined
+  const narrow = state.mode !== 32 && random.once(4)
+  const segment = state.mode === 64 && random.once(4) ? random.pick([4, 5]) : undefined
   const count = random.once(4) ? 0 : random.below(random.once(3) ? 60 : 8)
   const sizeBytes = bits / 8
+  const addressBits = narrow ? 32 : state.mode
   const set = (register: number, value: bigint): void =>
-    state.setGpr(register, narrow ? BigInt.asUintN(32, value) | (BigInt(random.u32()) << 32n) : value)
+    state.setGpr(
+      register,
+      BigInt.asUintN(addressBits, value) | BigInt.asUintN(64, random.u64() << BigInt(addressBits)),
+    )
   // Somewhere in the middle as a rule: the run then ends inside the window, or crosses a page.
   const place = (base: bigint): bigint => {
     const target = random.once(4)
       ? targetAddress(random, sizeBytes, 1)
       : WINDOW_MIDDLE - 128n + BigInt(random.below(256))
-    return (target < 1n << 32n ? target : WINDOW_MIDDLE) - base
+    return (target < 1n << 32n && target >= state.segmentBase ? target : WINDOW_MIDDLE) - base
   }
-  const source = place(segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : 0n)
-  const destination = random.once(4) ? source + BigInt(random.below(33) - 16) : place(0n)
+  const source = place(segment === 4 ? FS_BASE : segment === 5 ? GS_BASE : state.segmentBase)
+  const destination = random.once(4) ? source + BigInt(random.below(33) - 16) : place(state.segmentBase)
   set(RSI, BigInt.asUintN(64, source))
   set(RDI, destination)
   set(RCX, BigInt(count))
@@ -349,7 +355,7 @@ function codePointer(
   target: bigint | undefined,
 ): undefined {
   if (random.once(8)) return undefined
-  const address = codeAddress(random)
+  const address = codeAddress(random, state)
   const operand = given[0]
   if (typeof operand === 'number' && operand !== RSP) state.setGpr(operand, address)
   else if (target !== undefined) write(state, target, address, 8)

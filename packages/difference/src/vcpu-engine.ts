@@ -8,9 +8,7 @@ import type { Case, Engine } from './engine.ts'
 import { abridgedTags, fullTagWord, stackOffset } from './fxsave-image.ts'
 import {
   CODE_BASE,
-  FS_BASE,
   Fxsave,
-  GS_BASE,
   type MachineImage,
   memoryRegions,
   NoVector,
@@ -30,6 +28,7 @@ import {
   SYSTEM_BASE,
   TSS_BASE,
   TSS_LIMIT,
+  userSegments,
 } from './monitor.ts'
 
 /** Instructions after which a case is said not to end. */
@@ -75,7 +74,7 @@ function runCase(
   prepare: VcpuUnderTest['prepare'],
 ): MachineImage {
   const code = physicalAddress(CODE_BASE)
-  const offset = Number(start.rip - CODE_BASE)
+  const offset = start.codeOffset
   memory.fill(code, 0x1000, INT3)
   memory.write(code + offset, start.code.subarray(0, 0x1000 - offset))
   const begin = (): void => {
@@ -130,12 +129,7 @@ function startState(fresh: VcpuState, start: MachineImage): VcpuState {
     rip: start.rip,
     rflags: BigInt(start.rflags),
     segments: [
-      segment(0, 0n, 0, none),
-      segment(Selector.userCode, 0n, 0xffff_ffff, 0xa0fb),
-      segment(Selector.userStack, 0n, 0xffff_ffff, 0xc0f3),
-      segment(0, 0n, 0, none),
-      segment(0, FS_BASE, 0, none),
-      segment(0, GS_BASE, 0, none),
+      ...userSegments(start).map((one) => (one.attributes === 0 ? { ...one, attributes: none } : one)),
       segment(0, 0n, 0, none),
       segment(Selector.tss, TSS_BASE, TSS_LIMIT, 0x8b),
     ],

@@ -9,6 +9,7 @@ import { procedure } from '../ir/procedure.ts'
 import { type Body, type Form, type FormOptions, form } from '../isa/form.ts'
 import { State, Vector } from '../state-layout.ts'
 import { CpuidEntry, cpuidRegister } from '../system/cpuid.ts'
+import { in64BitMode } from '../system/mode.ts'
 import { forEachStackRegister, initialiseFpu, setControlWord, updateErrorSummary } from './fpu-environment.ts'
 import { requireFpu, sse, updateFpuAvailability } from './fpu-guard.ts'
 
@@ -84,17 +85,18 @@ const restoreX87 = procedure(
   },
 )
 
-/** Runs `body` for the 16 halves of vector registers from byte `half` on, with state index and address. */
+/** Runs `body` for the halves of the vector registers that the mode has, 16 or 8, with state index and address. */
 function forEachVector(b: Builder, address: Value, body: (index: Value, address: Value) => void): void {
   const index = b.local(Type.i32, b.const32(0))
+  const end = b.select(in64BitMode(b), b.const32(16 * YMM_BYTES), b.const32(8 * YMM_BYTES))
   b.loop((again) => {
     body(b.get(index), b.i64.add(address, b.i64.extendI32U(b.i32.shrU(b.get(index), b.const32(1)))))
     b.set(index, b.i32.add(b.get(index), b.const32(YMM_BYTES)))
-    b.brIf(b.i32.ltU(b.get(index), b.const32(16 * YMM_BYTES)), again)
+    b.brIf(b.i32.ltU(b.get(index), end), again)
   })
 }
 
-/** Stores 16 vector halves. (address, half: 0 or 16) */
+/** Stores the halves of the vector registers. (address, half: 0 or 16) */
 const saveVectors = procedure(
   'saveVectors',
   { parameters: [Type.i64, Type.i32], mayFault: true },
