@@ -11,6 +11,8 @@ export interface RunOptions {
   readonly memoryBytes: number
   readonly cpu: string | undefined
   readonly backend: string
+  /** Compile hot code. */
+  readonly jit: boolean
   readonly exec: string | undefined
   readonly virtualTime: boolean
   readonly debugExit: boolean
@@ -39,6 +41,7 @@ const FLAGS = {
   cpus: { type: 'string' },
   cpu: { type: 'string' },
   backend: { type: 'string' },
+  jit: { type: 'boolean' },
   exec: { type: 'string' },
   'virtual-time': { type: 'boolean' },
   'debug-exit': { type: 'boolean' },
@@ -62,6 +65,7 @@ const HELP_OPTIONS: readonly (readonly [option: string, meaning: string])[] = [
   ['--cpus N', 'number of vCPUs (only 1 so far)'],
   ['--cpu PROFILE', 'what the processor can do'],
   ['--backend NAME', `what executes the guest: ${BACKENDS.join(', ')}`],
+  ['--jit', 'compile hot guest code to WebAssembly (new: quicker for long computations)'],
   [
     '--exec COMMAND',
     'run a shell command in the Debian guest, with this standard input, output and error; then end',
@@ -126,6 +130,7 @@ export function parseCommandLine(args: readonly string[]): Invocation {
       memoryBytes: parseSize(values.memory ?? DEFAULT_MEMORY),
       cpu: values.cpu,
       backend,
+      jit: values.jit ?? false,
       exec: values.exec,
       virtualTime: values['virtual-time'] ?? false,
       debugExit: values['debug-exit'] ?? false,

@@ -40,7 +40,9 @@ const COMMAND_LINE = 'console=ttyS0,115200 panic=-1'
 /** How long the last output of a guest that was left may take. */
 const LAST_OUTPUT_MS = 1000
 
-const backends: Readonly<Record<string, () => Backend>> = { emulated: () => emulated() }
+const backends: Readonly<Record<string, (options: RunOptions) => Backend>> = {
+  emulated: ({ jit }) => emulated({ jit }),
+}
 
 /** Runs a guest to its end. Answers the exit status. @throws TrapframeError before the guest has started */
 export async function run(options: RunOptions, environment: RunEnvironment): Promise<number> {
@@ -82,7 +84,7 @@ export async function run(options: RunOptions, environment: RunEnvironment): Pro
   const output = createStandardOutput(stdout, () => machine.stop())
   const errors = createStandardOutput(stderr, () => {})
   const machine: Machine = await createMachine({
-    backend: backends[options.backend]!(),
+    backend: backends[options.backend]!(options),
     board: microvm({
       memoryBytes: options.memoryBytes,
       debugExit: options.debugExit,

@@ -27,6 +27,7 @@ describe('command line', () => {
       memoryBytes: 256 * 2 ** 20,
       cpu: undefined,
       backend: 'emulated',
+      jit: false,
       exec: undefined,
       virtualTime: false,
       debugExit: false,
@@ -40,13 +41,14 @@ describe('command line', () => {
 
   test('default: every option', () => {
     const all =
-      '--kernel k --initrd=i --append a=1 --memory 1G --cpus 1 --cpu x86-64-v1 --backend emulated --virtual-time --debug-exit --gdb 1234 --stats --timeout 1.5 --no-reboot --no-extract'
+      '--kernel k --initrd=i --append a=1 --memory 1G --cpus 1 --cpu x86-64-v1 --backend emulated --jit --virtual-time --debug-exit --gdb 1234 --stats --timeout 1.5 --no-reboot --no-extract'
     expect(options(...all.split(' '))).toMatchObject({
       kernel: 'k',
       initrd: 'i',
       append: 'a=1',
       memoryBytes: 2 ** 30,
       cpu: 'x86-64-v1',
+      jit: true,
       virtualTime: true,
       debugExit: true,
       gdbPort: 1234,

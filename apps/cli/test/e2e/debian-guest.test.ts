@@ -171,6 +171,14 @@ describe.skipIf(reason !== '')(`Debian's kernel${reason}`, () => {
     expect(stdout.toString().match(/Linux version/g)).toHaveLength(1)
   })
 
+  test('behaviour: --jit runs the same guest', { timeout: 5 * MINUTE_MS }, async () => {
+    const loop = 'i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo $i'
+    const { status, stdout, stderr } = await runCommand(['run', '--jit', '--stats', '--exec', loop])
+    expect(stdout.toString()).toBe('20000\n')
+    expect(stderr).toMatch(/jit-regions [1-9]/)
+    expect(status).toBe(0)
+  })
+
   test('behaviour: --timeout in the middle of a boot', { timeout: 5 * MINUTE_MS }, async () => {
     const result = await runCommand(['run', '--timeout', '2', '--stats', '--append', 'quiet'])
     expect(result.status).toBe(124)
