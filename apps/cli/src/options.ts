@@ -98,6 +98,10 @@ ${table(HELP_OPTIONS)}
 
 Exit status:
 ${table(EXIT_STATUS_HELP)}
+
+Counters of --stats: "exits-…" and "calls-…" of a vCPU are all the ways out of the guest's code into JavaScript: device
+accesses and ends of slices (exits), decoding, notice of overwritten code and readings of the clock (calls). System
+calls, page faults, interrupts and TLB misses, which have counters of their own, need none.
 `
 }
 
