@@ -15,8 +15,11 @@ const RSP = 4
 
 /** One thing in which two ends differ. */
 export interface Difference {
+  /** Register, flag word, `error code` or `byte at ADDRESS`. */
   readonly what: string
+  /** Value of the oracle, hexadecimal. */
   readonly expected: string
+  /** Value of the other engine, hexadecimal. */
   readonly actual: string
 }
 

@@ -9,19 +9,23 @@ import type { MachineImage } from './machine-image.ts'
 /** A case that two engines end differently, without an explanation. */
 export interface Failure {
   readonly case: Case
+  /** Name of the engine that differs from the oracle. */
   readonly engine: string
   readonly expected: MachineImage
   readonly actual: MachineImage
   readonly differences: readonly Difference[]
 }
 
+/** What came out for one form. */
 export interface FormResult {
   readonly form: Form
+  /** Cases that were run. */
   readonly cases: number
   /** Cases that ended in an exception of their own, by vector; the others reached their end. */
   readonly exceptions: ReadonlyMap<number, number>
   /** Cases with differences, all of them explained, by reason. */
   readonly explained: ReadonlyMap<string, number>
+  /** Cases that differ without an explanation. */
   readonly failures: readonly Failure[]
 }
 

@@ -7,6 +7,7 @@ import type { MachineImage } from './machine-image.ts'
 
 /** One start state with the code that is to be run from it. */
 export interface Case {
+  /** Registers, memory and code to begin with. */
   readonly start: MachineImage
   /** What it tests: the text of a form, or what the program is about. */
   readonly label: string
@@ -18,7 +19,9 @@ export interface Case {
   readonly undefinedFlags?: number
 }
 
+/** Something that runs cases. */
 export interface Engine {
+  /** For reports. */
   readonly name: string
   /** Why it cannot run here, or undefined. */
   readonly unavailable?: string | undefined

@@ -7,12 +7,15 @@ import type { Difference } from './compare.ts'
 import type { Case } from './engine.ts'
 import { Fxsave, type MachineImage } from './machine-image.ts'
 
+/** A kind of difference that is no bug. */
 export interface Explanation {
+  /** For reports, with its source. */
   readonly reason: string
   /** `undefined`: the manual says so. `model`: CPUs differ. `gap`: ours to close. */
   readonly kind: 'undefined' | 'model' | 'gap'
   /** Mnemonics that it is about, where it is about some. */
   readonly mnemonics?: RegExp
+  /** Whether this difference is of that kind. */
   explains(one: Case, expected: MachineImage, actual: MachineImage, difference: Difference): boolean
 }
 
@@ -24,6 +27,7 @@ const SS = 12
 const MF = 16
 const isByte = (what: string): boolean => what.startsWith('byte at')
 
+/** All that are known. */
 export const explanations: readonly Explanation[] = [
   {
     reason:

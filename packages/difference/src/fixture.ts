@@ -20,8 +20,10 @@ import { memoryOffset } from './address.ts'
 import type { Case } from './engine.ts'
 import { CODE_BASE, Fxsave, MachineImage, memoryRegions } from './machine-image.ts'
 
+/** A case with its outcome on the oracle. */
 export interface Fixture {
   readonly case: Case
+  /** How it ends. */
   readonly end: MachineImage
 }
 
@@ -143,6 +145,7 @@ const bytesText = (bytes: Uint8Array): string =>
 
 /** The text of a fixture is not understood. */
 export class FixtureError extends TrapframeError {
+  /** @param message - names the line */
   constructor(message: string) {
     super('difference/fixture', message)
   }

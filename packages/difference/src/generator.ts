@@ -34,6 +34,7 @@ export interface GeneratorOptions {
   readonly mode?: CodeBits
 }
 
+/** Makes cases; the same for the same seed. */
 export class CaseGenerator {
   readonly forms: readonly Form[]
   readonly #options: GeneratorOptions

@@ -1,6 +1,18 @@
 /**
- * Runs one start state on several engines (the reference evaluator, any vCPU, the CPU of the host), compares what
- * comes out, makes differing cases small, and keeps them as text.
+ * Runs one start state on several engines (the reference evaluator, any vCPU, the CPU of the host), compares what comes out,
+ * makes differing cases small, and keeps them as text.
+ *
+ * @example
+ * An instruction form on two evaluators, which had better agree. The host's CPU takes part with `nativeEngine`.
+ * ```ts
+ * import { CaseGenerator, compareForm, evaluatorEngine } from '@trapframe/difference'
+ * import { forms } from '@trapframe/x86'
+ *
+ * const generator = new CaseGenerator(forms)
+ * const index = forms.findIndex(({ text }) => text === 'ADC r/m32, r32')
+ * const result = compareForm(generator, index, [evaluatorEngine(), evaluatorEngine()], { cases: 20, seed: 1 })
+ * console.log(result.form.encoding, result.cases, result.failures.length) // 11 /r 20 0
+ * ```
  *
  * @packageDocumentation
  */

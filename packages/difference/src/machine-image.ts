@@ -22,9 +22,11 @@ export const WINDOW_BASE = 0x1000_2000n
 export const WINDOW_MIDDLE = 0x1000_3000n
 /** The read-only page. */
 export const WINDOW_READ_ONLY = 0x1000_4000n
+/** End of the read-only page: nothing follows. */
 export const WINDOW_END = 0x1000_5000n
 /** Fixed bases of FS and GS. */
 export const FS_BASE = 0x1000_2f00n
+/** See FS_BASE. */
 export const GS_BASE = 0x1000_3080n
 
 /** Where bytes of the record's memory lie. */
@@ -34,6 +36,7 @@ export interface MemoryRegion {
   /** Offset in `MachineImage.memory`. */
   readonly offset: number
 }
+/** All of a record's memory. */
 export const memoryRegions: readonly MemoryRegion[] = [
   { address: WINDOW_BASE, sizeBytes: 128, offset: 0 },
   { address: WINDOW_MIDDLE - 512n, sizeBytes: 1024, offset: 128 },
@@ -55,8 +58,11 @@ const DS = 0xb4
 const CODE = 0xc0
 const FXSAVE = 0x100
 const MEMORY = 0x300
+/** Size of a record. */
 export const IMAGE_BYTES = 0x900
+/** Most bytes of instructions in a record. */
 export const MAX_CODE_BYTES: number = FXSAVE - CODE
+/** Bytes of memory in a record. */
 export const MEMORY_BYTES: number = IMAGE_BYTES - MEMORY
 
 /** Offsets in an FXSAVE image (SDM volume 1, table 10-2). */
@@ -85,7 +91,9 @@ const selectors = {
   16: { cs: 0x07, ss: 0x0f, ds: 0x0f },
 } as const
 
+/** A start state or an end, as one record of bytes with named fields. */
 export class MachineImage {
+  /** The record, for other processes. */
   readonly bytes: Uint8Array
   readonly view: DataView
 
@@ -97,13 +105,16 @@ export class MachineImage {
     if (!bytes) this.mode = 64
   }
 
+  /** A copy. */
   clone(): MachineImage {
     return new MachineImage(this.bytes.slice())
   }
 
+  /** General register by number, RAX 0 to R15 15. */
   gpr(index: number): bigint {
     return this.view.getBigUint64(8 * index, true)
   }
+  /** Sets a general register; `value` is cut to 64 bits. */
   setGpr(index: number, value: bigint): void {
     this.view.setBigUint64(8 * index, BigInt.asUintN(64, value), true)
   }
@@ -147,6 +158,7 @@ export class MachineImage {
   set vector(value: number) {
     this.view.setInt32(VECTOR, value, true)
   }
+  /** Error code of the exception, 0 where it has none. */
   get errorCode(): number {
     return this.view.getInt32(ERROR_CODE, true)
   }
@@ -179,6 +191,7 @@ export class MachineImage {
   get fxsave(): Uint8Array {
     return this.bytes.subarray(FXSAVE, FXSAVE + 512)
   }
+  /** The FXSAVE image, for the fields of `Fxsave`. */
   get fxsaveView(): DataView {
     return new DataView(this.bytes.buffer, this.bytes.byteOffset + FXSAVE, 512)
   }

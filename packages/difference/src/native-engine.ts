@@ -6,6 +6,7 @@ import { IMAGE_BYTES, MachineImage, NoVector } from './machine-image.ts'
 export interface HarnessProcess {
   /** Why the harness cannot run on this host, or undefined. */
   readonly unavailable?: string | undefined
+  /** Sends records and answers as many, in order. */
   exchange(input: Uint8Array): Uint8Array
 }
 
@@ -13,6 +14,7 @@ export interface HarnessProcess {
 const BATCH = 4000
 const SIGALRM = 14
 
+/** The host's CPU as an engine, by a process that runs `nativeHarness`. */
 export function nativeEngine(process: HarnessProcess): Engine {
   return {
     name: 'native',

@@ -30,10 +30,13 @@ const RSP = 4
 const unsuited =
   /^(LAHF|PUSHFQ?|POPFQ?|ENTER|LEAVE|XLATB|MASKMOV.*|I?DIV|J.*|CALL|RET|LOOP.*|UD.|FX.*|X(SAVE|RSTOR).*|F?N?STENV|FLDENV|F?N?SAVE|FRSTOR|FLDCW|LDMXCSR|CMPXCHG(8|16)B|BT[SRC]?)$/
 
+/** What programs may contain. */
 export interface ProgramOptions {
+  /** What MXCSR holds; see `GeneratorOptions`. Default: `any`. */
   readonly mxcsr?: 'sticky' | 'any'
 }
 
+/** Makes programs; the same for the same seed. */
 export class ProgramGenerator {
   readonly #forms: readonly Form[]
   readonly #branches: readonly Form[]
@@ -62,6 +65,7 @@ export class ProgramGenerator {
     this.#options = options
   }
 
+  /** `count` programs as cases. */
   programs(count: number, seed: number): Case[] {
     const random = new Random(seed)
     return Array.from({ length: count }, () => this.#program(random))

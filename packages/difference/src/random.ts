@@ -5,6 +5,7 @@ export class Random {
   #c: number
   #counter = 1
 
+  /** @param seed - 32 bits */
   constructor(seed: number) {
     this.#a = seed | 0
     this.#b = 0x9e37_79b9 | 0
@@ -12,6 +13,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.u32()
   }
 
+  /** 32 bits, unsigned. */
   u32(): number {
     const value = (this.#a + this.#b + this.#counter) | 0
     this.#counter = (this.#counter + 1) | 0
@@ -21,6 +23,7 @@ export class Random {
     return value >>> 0
   }
 
+  /** 64 bits, unsigned. */
   u64(): bigint {
     return (BigInt(this.u32()) << 32n) | BigInt(this.u32())
   }
@@ -35,6 +38,7 @@ export class Random {
     return this.below(times) === 0
   }
 
+  /** One of the list. */
   pick<T>(list: readonly T[]): T {
     return list[this.below(list.length)]!
   }

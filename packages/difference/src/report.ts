@@ -1,6 +1,7 @@
 /** The table of what was compared: data for programs, Markdown for the documentation. */
 import type { FormResult } from './comparison.ts'
 
+/** A line of the table of instructions. */
 export interface ReportRow {
   readonly form: string
   readonly encoding: string
@@ -12,6 +13,7 @@ export interface ReportRow {
   readonly failures: number
 }
 
+/** The line for a form. @param compared - names of the engines, or why it was not compared */
 export function reportRow({ form, cases, exceptions, failures }: FormResult, tested: string): ReportRow {
   return {
     form: form.text,

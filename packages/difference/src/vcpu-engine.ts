@@ -39,6 +39,7 @@ const INT3 = 0xcc
 /** A vCPU with the memory of its VM, which nobody else uses. */
 export interface VcpuUnderTest {
   readonly name: string
+  /** At least ENGINE_RAM_BYTES, all of which is overwritten. */
   readonly memory: GuestMemory
   readonly vcpu: Vcpu
   /**
@@ -51,6 +52,7 @@ export interface VcpuUnderTest {
 /** RAM that a VM needs at least. */
 export const ENGINE_RAM_BYTES: number = MONITOR_RAM_BYTES
 
+/** A vCPU as an engine. */
 export function vcpuEngine({ name, memory, vcpu, prepare }: VcpuUnderTest): Engine {
   let fresh: VcpuState | undefined
   return {
