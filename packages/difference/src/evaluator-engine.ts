@@ -41,7 +41,7 @@ const STEP_LIMIT = 2000
 const INT3 = 0xcc
 const ARITHMETIC = 0x8d5
 
-/** @param options - `forms`: what the evaluator knows; default: all that is implemented */
+/** The reference evaluator as an engine. @param options - `forms`: what it knows; default: all that is implemented */
 export function evaluatorEngine(
   options: { readonly forms?: Parameters<typeof createEvaluator>[0]['forms'] } = {},
 ): Engine {
