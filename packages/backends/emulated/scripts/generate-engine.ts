@@ -21,7 +21,6 @@ export const memoryFlagOffset: number = ${memoryFlagOffset}
 export const formCount: number = ${forms.length}
 `,
 )
-writeFileSync('/tmp/interpreter.wasm', bytes)
 console.error(
   `interpreter: ${forms.length} forms, ${inlinedCount} inlined handlers, ${bytes.length} bytes, ${Math.round(performance.now() - started)} ms`,
 )
