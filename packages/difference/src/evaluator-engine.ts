@@ -37,7 +37,7 @@ import {
 } from './monitor.ts'
 
 /** Steps after which a case is said not to end. */
-const STEP_LIMIT = 2000
+const STEP_LIMIT = 10_000
 const INT3 = 0xcc
 const ARITHMETIC = 0x8d5
 

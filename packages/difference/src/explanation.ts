@@ -68,11 +68,14 @@ export const explanations: readonly Explanation[] = [
       (actual.fxsaveView.getUint16(Fxsave.fsw, true) & 0x80) !== 0,
   },
   {
-    reason: 'ARPL that changes nothing: AMD CPUs do not write, so memory need not be writable',
+    reason: 'ARPL: AMD CPUs read, and then write only what changes, so memory need not be writable',
     kind: 'model',
     mnemonics: /^ARPL$/,
     explains: (_, expected, actual, { what }) =>
-      what === 'vector' && expected.vector === BREAKPOINT && (actual.vector === GP || actual.vector === PF),
+      (what === 'vector' &&
+        expected.vector === BREAKPOINT &&
+        (actual.vector === GP || actual.vector === PF)) ||
+      (expected.vector === PF && (what === 'error code' || what === 'CR2')),
   },
   {
     reason: 'UD0 and UD1 have operands that are fetched on Intel CPUs (SDM volume 2), not on AMD CPUs',

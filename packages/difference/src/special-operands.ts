@@ -127,15 +127,18 @@ export function prepareImplicit(form: Form, random: Random, state: MachineImage)
     case 'LOOP':
     case 'LOOPE':
     case 'LOOPNE':
-    case 'JRCXZ':
-      // A loop that goes round few times, or for ever as far as any engine waits.
-      state.setGpr(
-        RCX,
-        random.once(2)
-          ? BigInt(random.below(3)) | (random.once(3) ? 1n << 32n : 0n)
-          : BigInt.asUintN(64, -1n - BigInt(random.below(4))),
-      )
-      return { reserved, options: random.once(4) ? { addressBits: state.mode === 32 ? 16 : 32 } : {} }
+    case 'JRCXZ': {
+      // A loop that goes round few times, or for ever as far as any engine waits: a count of 16 bits is neither.
+      const other = random.once(4)
+      const addressBits = state.mode === 64 ? (other ? 32 : 64) : (state.mode === 32) === other ? 16 : 32
+      // A count of zero goes round 65536 times.
+      const atLeast = addressBits === 16 && mnemonic !== 'JRCXZ' ? 1 : 0
+      const endless = addressBits !== 16 && random.once(2)
+      const few =
+        BigInt(atLeast + random.below(3)) | (random.once(3) ? 1n << BigInt(addressBits % 64 || 32) : 0n)
+      state.setGpr(RCX, endless ? BigInt.asUintN(64, -1n - BigInt(random.below(4))) : few)
+      return { reserved, options: other ? { addressBits } : {} }
+    }
     case 'JMP':
     case 'CALL':
       if (operands[0]!.startsWith('r/m'))

@@ -32,7 +32,7 @@ import {
 } from './monitor.ts'
 
 /** Instructions after which a case is said not to end. */
-const INSTRUCTION_LIMIT = 2000
+const INSTRUCTION_LIMIT = 10_000
 const EFER = 0xc000_0080
 const INT3 = 0xcc
 
